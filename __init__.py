@@ -1,0 +1,44 @@
+"""spec2mol: molecular structures from tandem mass spectra."""
+
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForPreTraining,
+    AutoProcessor,
+)
+
+from .chemistry_spec2mol import from_selfies, to_selfies
+from .configuration_spec2mol import ConditionConfig, DreamsConfig, Spec2MolConfig
+from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from .modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, DreamsModel
+from .modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining, Spec2MolModel
+from .processing_spec2mol import Spec2MolProcessor
+
+# Where the package is installed, saved folders load without trust_remote_code.
+AutoModel.register(DreamsConfig, DreamsModel, exist_ok=True)
+AutoModel.register(Spec2MolConfig, Spec2MolModel, exist_ok=True)
+AutoModelForPreTraining.register(DreamsConfig, DreamsForPreTraining, exist_ok=True)
+AutoModelForPreTraining.register(Spec2MolConfig, Spec2MolForPreTraining, exist_ok=True)
+AutoModelForCausalLM.register(Spec2MolConfig, Spec2MolForConditionalGeneration, exist_ok=True)
+AutoFeatureExtractor.register(DreamsConfig, Spec2MolFeatureExtractor, exist_ok=True)
+AutoFeatureExtractor.register(Spec2MolConfig, Spec2MolFeatureExtractor, exist_ok=True)
+AutoProcessor.register(Spec2MolConfig, Spec2MolProcessor, exist_ok=True)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConditionConfig",
+    "DreamsConfig",
+    "DreamsForPreTraining",
+    "DreamsForSpectralEmbedding",
+    "DreamsModel",
+    "Spec2MolConfig",
+    "Spec2MolFeatureExtractor",
+    "Spec2MolForConditionalGeneration",
+    "Spec2MolForPreTraining",
+    "Spec2MolModel",
+    "Spec2MolProcessor",
+    "from_selfies",
+    "to_selfies",
+]

@@ -1,0 +1,241 @@
+"""`spec2mol convert-dreams CKPT OUT_DIR`: an official DreaMS checkpoint -> a folder that `from_pretrained` loads."""
+
+import collections
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from spec2mol.configuration_spec2mol import DreamsConfig
+from spec2mol.feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from spec2mol.modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
+
+STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
+}
+# What the port implements; the original's other switches were never published with weights.
+REQUIRED_ARGUMENTS = {
+    "charge_feature": False,
+    "vanilla_transformer": False,
+    "graphormer_parametrized": False,
+    "fourier_strategy": "lin_float_int",
+    "no_transformer_bias": True,
+    "no_ffs_bias": False,
+    "attn_mech": "dot-product",
+    "pre_norm": True,
+    "scnorm": False,
+}
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help="official ssl_model.ckpt or embedding_model.ckpt"
+    )
+    parser.add_argument("output", type=Path, metavar="OUT_DIR", help="folder to write")
+    parser.add_argument(
+        "--num-peaks", type=int, help="peaks beside the precursor (default: as trained, 100 for the embedding model)"
+    )
+
+
+def run(args) -> int:
+    model = convert_dreams(args.checkpoint, args.output, args.num_peaks)
+    print(f"{args.output}: {type(model).__name__}, {model.num_parameters():,} parameters")
+    return 0
+
+
+def convert_dreams(checkpoint: Path, output: Path, num_peaks: int | None = None):
+    """Converts `ssl_model.ckpt` to a `DreamsForPreTraining` folder and `embedding_model.ckpt` to a
+    `DreamsForSpectralEmbedding` folder, each with its feature extractor and remote code. Returns the model.
+
+    The embedding model's file does not say how many attention heads it has: `ssl_model.ckpt`, which it names, is read
+    for that if it lies beside; otherwise the official size (1024) has the official 8 heads.
+
+    Raises:
+        ValueError: not a DreaMS checkpoint, or one with parts that the port does not have.
+    """
+    content = read_checkpoint(checkpoint)
+    state = content.get("state_dict")
+    if not isinstance(state, dict) or not any("transformer_encoder.atts." in key for key in state):
+        raise ValueError(f"{checkpoint}: not a DreaMS checkpoint: no DreaMS weights under 'state_dict'")
+    is_embedding = "head.weight" in state
+    hyper_parameters = content.get("hyper_parameters", {})
+    if is_embedding:
+        pretrained = Path(checkpoint).with_name("ssl_model.ckpt")
+        hyper_parameters = read_checkpoint(pretrained)["hyper_parameters"] if pretrained.exists() else {}
+        num_peaks = num_peaks or 100
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    arguments = vars(hyper_parameters["args"]) if "args" in hyper_parameters else {}
+    for name, required in REQUIRED_ARGUMENTS.items():
+        if arguments.get(name, required) != required:
+            raise ValueError(f"{checkpoint}: {name}={arguments[name]} is not supported, only {name}={required}")
+    if num_peaks is None:
+        num_peaks = getattr(hyper_parameters.get("spec_preproc"), "n_highest_peaks", 60)
+
+    config = _config(state, arguments, num_peaks, checkpoint)
+    model = (DreamsForSpectralEmbedding if is_embedding else DreamsForPreTraining)(config)
+    weights = {new: state[old].tensor() for new, old in _key_map(config, is_embedding).items()}
+    for i in range(config.num_hidden_layers):  # The original stacks q, k, v and o in one matrix.
+        stacked = state[f"transformer_encoder.atts.{i}.weights"].tensor().chunk(4)
+        for name, weight in zip(("q_proj", "k_proj", "v_proj", "out_proj"), stacked, strict=True):
+            weights[f"dreams.layers.{i}.attention.{name}.weight"] = weight
+    model.load_state_dict(weights)
+
+    feature_extractor = Spec2MolFeatureExtractor(num_peaks=num_peaks, conditions=False)
+    model.config.auto_map = {
+        "AutoConfig": "configuration_spec2mol.DreamsConfig",
+        "AutoModel": f"modeling_dreams.{'DreamsForSpectralEmbedding' if is_embedding else 'DreamsModel'}",
+        "AutoModelForPreTraining": "modeling_dreams.DreamsForPreTraining",
+        "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
+    }
+    model.register_for_auto_class("AutoModel" if is_embedding else "AutoModelForPreTraining")
+    model.config.register_for_auto_class()
+    feature_extractor.register_for_auto_class()
+    model.save_pretrained(output)
+    feature_extractor.save_pretrained(output)
+    return model
+
+
+def _config(state, arguments, num_peaks, checkpoint) -> DreamsConfig:
+    """Sizes are read off the weights, the rest off the training arguments."""
+
+    def depth(prefix):
+        return sum(key.startswith(prefix) and key.endswith(".weight") for key in state)
+
+    fourier_last = f"ff_fourier.ff.{3 * (depth('ff_fourier.ff.') - 1)}.weight"
+    frequencies = state["fourier_enc.b"].tensor().flatten()
+    hidden_size = state["transformer_encoder.scales.0.weight"].size[0]
+    if "n_heads" not in arguments and hidden_size != 1024:
+        raise ValueError(
+            f"{checkpoint}: hidden size {hidden_size} is not the official 1024, so the number of attention heads is "
+            "unknown: put the ssl_model.ckpt it was trained from beside it"
+        )
+    max_mz = round(1 / frequencies[-1].item()) + 1
+    num_bins = state["ff_out.ff.0.weight"].size[0]
+    config = DreamsConfig(
+        peak_hidden_size=state["ff_peak.ff.0.weight"].size[0],
+        peak_num_layers=depth("ff_peak.ff."),
+        fourier_hidden_size=state[fourier_last].size[0],
+        fourier_intermediate_size=state["ff_fourier.ff.0.weight"].size[0],
+        fourier_num_layers=depth("ff_fourier.ff."),
+        num_hidden_layers=depth("transformer_encoder.ffs.") // 2,
+        num_attention_heads=arguments.get("n_heads", 8),
+        max_mz=float(max_mz),
+        min_wavelength=float(f"{1 / (2 * frequencies[0].item()):.3g}"),
+        mass_difference_bias=arguments.get("graphormer_mz_diffs", True),
+        num_peaks=num_peaks,
+        hidden_dropout_prob=arguments.get("dropout", 0.1),
+        attention_probs_dropout_prob=arguments.get("att_dropout", 0.1),
+        mz_bin_size=max_mz / num_bins,
+        focal_loss_gamma=arguments.get("focal_loss_gamma", 5.0),
+        retention_order_weight=arguments.get("ret_order_loss_w", 0.2),
+    )
+    ours = fourier_frequencies(config.min_wavelength, config.max_mz, torch.device("cpu"))
+    if not torch.equal(ours, frequencies):
+        raise ValueError(f"{checkpoint}: its Fourier frequencies are not those of strategy 'lin_float_int'")
+    return config
+
+
+def _key_map(config: DreamsConfig, is_embedding: bool) -> dict[str, str]:
+    """Our parameter names -> the original's."""
+    keys = {}
+    for i in range(config.fourier_num_layers):
+        keys[f"dreams.embeddings.fourier_mlp.layers.{i}"] = f"ff_fourier.ff.{3 * i}"
+    for i in range(config.peak_num_layers):
+        keys[f"dreams.embeddings.peak_mlp.layers.{i}"] = f"ff_peak.ff.{3 * i}"
+    for i in range(config.num_hidden_layers):
+        keys[f"dreams.layers.{i}.attention_norm"] = f"transformer_encoder.scales.{2 * i}"
+        keys[f"dreams.layers.{i}.feed_forward_norm"] = f"transformer_encoder.scales.{2 * i + 1}"
+    keys["dreams.norm"] = f"transformer_encoder.scales.{2 * config.num_hidden_layers}"
+    keys |= {"embedding_head": "head"} if is_embedding else {"mz_head": "ff_out.ff.0"}
+    keys = {f"{new}.{kind}": f"{old}.{kind}" for new, old in keys.items() for kind in ("weight", "bias")}
+    for i in range(config.num_hidden_layers):
+        keys[f"dreams.layers.{i}.up_proj.weight"] = f"transformer_encoder.ffs.{i}.in_proj.weight"
+        keys[f"dreams.layers.{i}.down_proj.weight"] = f"transformer_encoder.ffs.{i}.out_proj.weight"
+    if not is_embedding:
+        keys["retention_order_head.weight"] = "ro_out.weight"
+    return keys
+
+
+class Inert(dict):
+    """Stands for every class that a pickle names: it can be built and filled, and does nothing."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state if isinstance(state, dict) else {"state": state})
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+    add = append
+
+
+class StoredTensor(NamedTuple):
+    """A tensor that is still in the file."""
+
+    archive: zipfile.ZipFile
+    member: str
+    dtype: torch.dtype
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def tensor(self) -> torch.Tensor:
+        """Raises RuntimeError if the shape does not fit the storage."""
+        storage = torch.frombuffer(bytearray(self.archive.read(self.member)), dtype=self.dtype)
+        return storage.as_strided(self.size, self.stride, self.offset)
+
+
+class CheckpointUnpickler(pickle.Unpickler):
+    """Reads a `torch.save` archive whose every class but tensors and plain containers becomes `Inert`."""
+
+    def __init__(self, archive: zipfile.ZipFile, pickle_name: str):
+        super().__init__(archive.open(pickle_name))
+        self.archive = archive
+        self.folder = pickle_name.removesuffix("data.pkl")
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, size, stride, *_: StoredTensor(*storage, offset, size, stride)
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name]
+        return type(name, (Inert,), {"__module__": f"inert.{module}"})
+
+    def persistent_load(self, pid):
+        _, dtype, key, *_ = pid
+        return self.archive, f"{self.folder}data/{key}", dtype
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a Lightning checkpoint, tensors as `StoredTensor`, executing nothing that it holds.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a readable torch archive.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        archive = zipfile.ZipFile(path)
+        pickle_name = next(name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"])
+        content = CheckpointUnpickler(archive, pickle_name).load()
+    except (zipfile.BadZipFile, StopIteration):
+        raise ValueError(f"{path}: not a torch checkpoint (a zip archive with data.pkl)") from None
+    except Exception as error:  # A hostile or damaged pickle may raise anything; nothing of it was executed.
+        raise ValueError(f"{path}: not a DreaMS checkpoint: its pickle cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: not a DreaMS checkpoint: it holds a {type(content).__name__}")
+    return content

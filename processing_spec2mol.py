@@ -1,0 +1,114 @@
+"""Spectra and molecules in, model inputs out; token ids in, molecules out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import AutoFeatureExtractor, BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
+
+from .chemistry_spec2mol import from_selfies, selfies_dialect, set_special_tokens, to_selfies
+from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
+
+IGNORED = -100
+
+
+class Spec2MolProcessor(ProcessorMixin):
+    """
+    The language model reads [soft token] * num_query_tokens, start, SELFIES symbols, end. The SELFIES dialect is the one
+    that the tokenizer's vocabulary is made of.
+
+    Args:
+        feature_extractor: `Spec2MolFeatureExtractor`.
+        tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a soft
+            token.
+        num_query_tokens: of the model's config.
+    """
+
+    def __init__(self, feature_extractor, tokenizer, num_query_tokens: int = 32, chat_template=None):
+        self.num_query_tokens = num_query_tokens
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def from_pretrained_parts(
+        cls, encoder: str, language_model: str, num_query_tokens: int = 32
+    ) -> "Spec2MolProcessor":
+        """The processor of `Spec2MolForConditionalGeneration.from_pretrained_parts` with the same arguments."""
+        feature_extractor = AutoFeatureExtractor.from_pretrained(encoder).to_dict() | {"conditions": True}
+        tokenizer = set_special_tokens(PreTrainedTokenizerFast.from_pretrained(language_model))
+        return cls(Spec2MolFeatureExtractor.from_dict(feature_extractor), tokenizer, num_query_tokens)
+
+    @property
+    def dialect(self) -> str:
+        return selfies_dialect(self.tokenizer)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.feature_extractor.model_input_names, "input_ids", "attention_mask"]
+
+    def __call__(
+        self, spectra=None, molecules: str | Sequence[str] | None = None, return_tensors: str | None = None, **kwargs
+    ) -> BatchFeature:
+        """
+        Args:
+            spectra: what `Spec2MolFeatureExtractor` takes.
+            molecules: SMILES.
+
+        Returns:
+            The tensors of the spectra, and
+            - for spectra alone, the prompt for `generate`: input_ids, attention_mask `(batch, num_query_tokens + 1)`;
+            - for spectra and molecules, training examples: input_ids, attention_mask and labels `(batch, length)`, the
+              target ended by the end token, -100 on prompt and padding;
+            - for molecules alone, molecule_ids and molecule_mask `(batch, length)`, for comparing and matching.
+
+        Raises:
+            ValueError: neither given, different numbers of both, or a molecule that SELFIES cannot write.
+        """
+        if spectra is None and molecules is None:
+            raise ValueError("give spectra, molecules or both")
+        molecules = [molecules] if isinstance(molecules, str) else molecules
+        data = {} if spectra is None else dict(self.feature_extractor(spectra, **kwargs))
+        targets = None if molecules is None else [self.encode_molecule(smiles) for smiles in molecules]
+        if spectra is None:
+            data["molecule_ids"], data["molecule_mask"] = self._pad(targets)
+            return BatchFeature(data, tensor_type=return_tensors)
+
+        batch = len(data["peaks"])
+        prompt = self.prompt_ids()
+        if targets is None:
+            data["input_ids"], data["attention_mask"] = self._pad([prompt] * batch)
+        else:
+            if len(targets) != batch:
+                raise ValueError(f"{batch} spectra but {len(targets)} molecules")
+            rows = [prompt + target[1:] for target in targets]
+            data["input_ids"], data["attention_mask"] = self._pad(rows)
+            data["labels"] = np.where(data["attention_mask"] == 1, data["input_ids"], IGNORED)
+            data["labels"][:, : len(prompt)] = IGNORED
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def prompt_ids(self) -> list[int]:
+        """What precedes a molecule: the soft tokens' places and the start token."""
+        return [self.tokenizer.mask_token_id] * self.num_query_tokens + [self.tokenizer.bos_token_id]
+
+    def encode_molecule(self, smiles: str) -> list[int]:
+        """SMILES -> [start, symbols, end]. Raises ValueError if SELFIES cannot write it."""
+        selfies = to_selfies(smiles, dialect=self.dialect)
+        if selfies is None:
+            raise ValueError(f"no SELFIES for {smiles!r}: not a molecule that RDKit and SELFIES can read")
+        symbols = self.tokenizer(selfies, add_special_tokens=False)["input_ids"]
+        return [self.tokenizer.bos_token_id, *symbols, self.tokenizer.eos_token_id]
+
+    def decode_molecules(self, ids) -> list[str | None]:
+        """Generated ids `(batch, length)`, with or without the prompt -> canonical SMILES, None where there is none."""
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [from_selfies(text, dialect=self.dialect) for text in texts]
+
+    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and mask, padded on the right."""
+        longest = max((len(row) for row in rows), default=0)
+        ids = np.full((len(rows), longest), self.tokenizer.pad_token_id, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        return ids, mask
+
+
+__all__ = ["Spec2MolProcessor"]
