@@ -30,7 +30,8 @@ class DreamsConfig(PreTrainedConfig):
     Biotechnology 2025).
 
     peak_hidden_size (`int`): width of the embedding of [m/z / max_mz, intensity].
-    fourier_hidden_size (`int`): width of the embedding of the m/z's Fourier features. `hidden_size` is the sum of both.
+    fourier_hidden_size (`int`): width of the embedding of the m/z's Fourier features. `hidden_size` is the sum of
+        both.
     fourier_intermediate_size, fourier_num_layers (`int`): hidden width and depth of the Fourier features' MLP.
     peak_num_layers (`int`): depth of the peak MLP.
     max_mz (`float`): largest m/z in Da; sets the scale of m/z, the longest Fourier wavelength and the m/z bins.
@@ -80,7 +81,8 @@ class ConditionConfig(PreTrainedConfig):
     Configuration of the condition tokens: what a query says beside its peaks. The vocabularies themselves are the
     feature extractor's; id 0 of each means unknown.
 
-    num_adducts, num_ion_modes, num_instrument_types (`int`): sizes of the vocabularies, unknown included.
+    num_adducts, num_ion_modes, num_instrument_types (`int`): sizes of the vocabularies, unknown included, and room for
+        later words.
     num_elements (`int`): elements that a formula is counted in.
     num_frequencies (`int`): Fourier frequencies for each number (m/z, energy, element count).
     """
@@ -88,7 +90,7 @@ class ConditionConfig(PreTrainedConfig):
     model_type = "spec2mol_conditions"
     base_config_key = "condition_config"
 
-    num_adducts: int = 32
+    num_adducts: int = 64
     num_ion_modes: int = 3
     num_instrument_types: int = 8
     num_elements: int = 13
@@ -98,8 +100,8 @@ class ConditionConfig(PreTrainedConfig):
 @strict
 class Spec2MolConfig(PreTrainedConfig):
     r"""
-    The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers x
-    768 with 32 queries and cross-attention in every second layer, and ChemGPT-4.7M.
+    The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
+    x 768 with 32 queries and cross-attention in every second layer, and ChemGPT-4.7M.
 
     encoder_config: the spectrum encoder, or None for a language model alone.
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.

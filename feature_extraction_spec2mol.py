@@ -11,6 +11,7 @@ from .chemistry_spec2mol import ADDUCTS, parse_formula
 
 logger = logging.get_logger(__name__)
 
+CONDITIONS = ("precursor_mz", "collision_energy", "adduct", "ion_mode", "instrument_type", "formula")
 ION_MODES = ("positive", "negative")
 INSTRUMENT_TYPES = ("QTOF", "Orbitrap", "ITTOF", "FT-ICR")
 ELEMENTS = ("C", "H", "N", "O", "S", "P", "F", "Cl", "Br", "I", "Si", "B", "Se")
@@ -75,8 +76,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
             - condition_ids `(batch, 3)`: adduct, ion mode, instrument type;
             - condition_values `(batch, 2)` float32: precursor m/z in Da, collision energy in eV;
             - formula_counts `(batch, elements)` float32;
-            - condition_mask `(batch, 6)`, 1 = known: precursor m/z, collision energy, adduct, ion mode, instrument type,
-              formula.
+            - condition_mask `(batch, 6)`, 1 = known, in the order of `CONDITIONS`.
 
         Raises:
             ValueError: a spectrum without precursor m/z, or with m/z or intensities that cannot be; names its index.
@@ -170,4 +170,4 @@ def _index(word: str | None, words: Sequence[str]) -> int:
     return words.index(word) + 1 if word in words else 0
 
 
-__all__ = ["ELEMENTS", "INSTRUMENT_TYPES", "ION_MODES", "Spec2MolFeatureExtractor"]
+__all__ = ["CONDITIONS", "ELEMENTS", "INSTRUMENT_TYPES", "ION_MODES", "Spec2MolFeatureExtractor"]

@@ -23,8 +23,8 @@ class FourierFeatures(nn.Module):
 
 
 class ConditionEmbeddings(nn.Module):
-    """Six tokens: precursor m/z, collision energy, adduct, ion mode, instrument type, formula. An unknown one is masked,
-    so it has no influence at all; training drops known ones at random, so that any subset serves."""
+    """Six tokens: precursor m/z, collision energy, adduct, ion mode, instrument type, formula. An unknown one is
+    masked, so it has no influence at all; training drops known ones at random, so that any subset serves."""
 
     input_names = ("condition_ids", "condition_values", "formula_counts", "condition_mask")
 

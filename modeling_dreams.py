@@ -77,8 +77,8 @@ class DreamsMLP(nn.Module):
 
     def forward(self, x):
         for layer in self.layers[:-1]:
-            x = self.dropout(layer(x)).relu()
-        return self.layers[-1](x).relu()
+            x = self.dropout(layer(x)).relu_()
+        return self.layers[-1](x).relu_()
 
 
 class DreamsEmbeddings(nn.Module):
@@ -107,12 +107,18 @@ class DreamsEmbeddings(nn.Module):
             )
         dtype = self.peak_mlp.layers[0].weight.dtype
         mz, intensity = peaks.split(1, dim=-1)
-        # Phases reach 3e7 rad: the order of these roundings is the original's, and anything below float32 is noise.
-        frequencies = fourier_frequencies(self.config.min_wavelength, self.config.max_mz, peaks.device)
-        phases = 2 * torch.pi * mz * frequencies
-        fourier = self.fourier_mlp(torch.cat([phases.cos().to(dtype), phases.sin().to(dtype)], dim=-1))
+        # The features of a token are 12,000 numbers. Chunks of tokens stay in a CPU's cache and bound a GPU's memory.
+        chunks = mz.reshape(-1, 1).split(256 if mz.device.type == "cpu" else 16384)
+        fourier = torch.cat([self.fourier_mlp(self.fourier_features(chunk).to(dtype)) for chunk in chunks])
+        fourier = fourier.view(*mz.shape[:-1], -1)
         peak = self.peak_mlp(torch.cat([mz / self.config.max_mz, intensity], dim=-1).to(dtype))
         return torch.cat([peak, fourier], dim=-1), fourier
+
+    def fourier_features(self, mz):
+        """m/z `(tokens, 1)` in Da -> float32 `(tokens, 2 frequencies)`: cosines, then sines."""
+        # Phases reach 3e7 rad: the order of these roundings is the original's, and anything below float32 is noise.
+        phases = 2 * torch.pi * mz * fourier_frequencies(self.config.min_wavelength, self.config.max_mz, mz.device)
+        return torch.cat([phases.cos(), phases.sin()], dim=-1)
 
 
 class DreamsAttention(nn.Module):
@@ -129,7 +135,7 @@ class DreamsAttention(nn.Module):
         """attention_bias `(batch, 1, tokens, tokens)` is added to the logits; the logits of `uniform_rows`
         `(batch, tokens, 1)` are nothing else."""
         batch, tokens, _ = hidden_states.shape
-        q = self.q_proj(hidden_states).masked_fill(uniform_rows, 0)
+        q = self.q_proj(hidden_states).masked_fill_(uniform_rows, 0)
         q, k, v = (
             x.view(batch, tokens, -1, self.head_dim).transpose(1, 2)
             for x in (q, self.k_proj(hidden_states), self.v_proj(hidden_states))
@@ -159,7 +165,7 @@ class DreamsLayer(GradientCheckpointingLayer):
     def forward(self, hidden_states, attention_bias, uniform_rows):
         attended = self.attention(self.attention_norm(hidden_states), attention_bias, uniform_rows)
         hidden_states = hidden_states + self.dropout(attended)
-        fed_forward = self.down_proj(self.dropout(self.up_proj(self.feed_forward_norm(hidden_states)).relu()))
+        fed_forward = self.down_proj(self.dropout(self.up_proj(self.feed_forward_norm(hidden_states)).relu_()))
         return hidden_states + self.dropout(fed_forward)
 
 

@@ -22,7 +22,8 @@ class QFormerProjector(nn.Module):
         super().__init__()
         self.config = config.projector_config
         size = self.config.hidden_size
-        self.query_tokens = nn.Embedding(config.num_query_tokens, size)
+        self.num_queries = config.num_query_tokens  # PEFT may wrap the embedding and hide its size.
+        self.query_tokens = nn.Embedding(self.num_queries, size)
         self.qformer = Blip2QFormerModel._from_config(self.config)
         self.language_projection = nn.Linear(size, config.text_config.hidden_size)
         if self.config.use_qformer_text_input:
@@ -49,9 +50,7 @@ class QFormerProjector(nn.Module):
     def molecule_features(self, molecule_ids, molecule_mask):
         """Token ids `(batch, text)` -> unit vectors `(batch, contrast_size)`."""
         self._check_text_branch()
-        states = self._run(
-            text=self.text_embeddings(molecule_ids), attention_mask=molecule_mask[:, None, None, :].bool()
-        )
+        states = self._run(text=self._text(molecule_ids), attention_mask=molecule_mask[:, None, None, :].bool())
         return nn.functional.normalize(self.molecule_projection(states[:, 0]), dim=-1)
 
     def similarity(self, spectrum_features, molecule_features):
@@ -62,18 +61,17 @@ class QFormerProjector(nn.Module):
         """Logits `(batch, 2)` of [other molecule, this molecule] for spectrum i with molecule i."""
         self._check_text_branch()
         states = self._joint(encoder_output, molecule_ids, molecule_mask, "bidirectional")
-        return self.matching_head(states[:, : self.query_tokens.num_embeddings]).mean(1)
+        return self.matching_head(states[:, : self.num_queries]).mean(1)
 
     def generation_logits(self, encoder_output, molecule_ids, molecule_mask):
         """Logits `(batch, text, vocabulary)` of each next token, given the queries and the tokens so far."""
         self._check_text_branch()
         states = self._joint(encoder_output, molecule_ids, molecule_mask, "causal")
-        return self.generation_head(states[:, self.query_tokens.num_embeddings :])
+        return self.generation_head(states[:, self.num_queries :])
 
     def attention_mask(self, kind: str, molecule_mask):
         """`(batch, 1, queries + text, queries + text)`, True = may attend; padding is hidden as a key."""
-        num_queries = self.query_tokens.num_embeddings
-        batch, length = molecule_mask.shape
+        num_queries, (batch, length) = self.num_queries, molecule_mask.shape
         allowed = torch.ones(num_queries + length, num_queries + length, dtype=torch.bool, device=molecule_mask.device)
         if kind == "causal":
             allowed = allowed.tril()
@@ -82,15 +80,20 @@ class QFormerProjector(nn.Module):
         return allowed & real[:, None, None, :]
 
     def _queries(self, encoder_output):
-        ids = torch.arange(self.query_tokens.num_embeddings, device=encoder_output.last_hidden_state.device)
+        ids = torch.arange(self.num_queries, device=encoder_output.last_hidden_state.device)
         # Called, not read: PEFT replaces the module's forward.
         return self.query_tokens(ids).expand(len(encoder_output.last_hidden_state), -1, -1)
+
+    def _text(self, molecule_ids):
+        # The positions are given because the module's own, a buffer that no file holds, are garbage after loading.
+        positions = torch.arange(molecule_ids.shape[1], device=molecule_ids.device)
+        return self.text_embeddings(molecule_ids, position_ids=positions[None])
 
     def _joint(self, encoder_output, molecule_ids, molecule_mask, kind):
         return self._run(
             encoder_output,
             queries=self._queries(encoder_output),
-            text=self.text_embeddings(molecule_ids),
+            text=self._text(molecule_ids),
             attention_mask=self.attention_mask(kind, molecule_mask),
         )
 

@@ -125,8 +125,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         return self.projector.molecule_features(molecule_ids, molecule_mask)
 
     def score(self, spectra, molecules) -> torch.Tensor:
-        """How well each molecule explains each spectrum, `(spectra, molecules)`: cosine / temperature plus the log odds of
-        the matching head; higher is better, and only the order within a row means something.
+        """How well each molecule explains each spectrum, `(spectra, molecules)`: cosine / temperature plus the log
+        odds of the matching head; higher is better, and only the order within a row means something.
 
         Args:
             spectra: tensors of `processor(spectra=...)`.
@@ -151,6 +151,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
     """Stage 1 (`represent`): contrast + matching + generation, 1:1:1, as BLIP-2. No weights of its own."""
 
+    accepts_loss_kwargs = False  # Means over the batch: the Trainer must divide them among accumulated batches.
+
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
         self.model = Spec2MolModel(config)
@@ -161,9 +163,10 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
     ) -> tuple | Spec2MolForPreTrainingOutput:
         """
         Args:
-            molecule_ids, molecule_mask: `(batch, text)`, of `processor(molecules=...)`; row i is spectrum i's molecule.
-            identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are positives of
-                each other, never negatives. By default all molecules differ.
+            molecule_ids, molecule_mask: `(batch, text)`, of `processor(molecules=...)`; row i is spectrum i's
+                molecule.
+            identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are
+                positives of each other, never negatives. By default all molecules differ.
         """
         projector = self.model.projector
         encoded = self.model.encode(**inputs)
@@ -174,7 +177,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         similarity = projector.similarity(
             projector.spectrum_features(encoded), projector.molecule_features(molecule_ids, molecule_mask)
         )
-        logits = similarity / projector.temperature
+        logits = similarity.float() / projector.temperature
         targets = same / same.sum(1, keepdim=True)
         contrast_loss = (
             nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
@@ -217,11 +220,14 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
 class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin):
     """Writes molecules: soft tokens take the place of placeholders in the language model's prompt (stages 2 and 3)."""
 
+    main_input_name = "input_ids"
+
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
         self.model = Spec2MolModel(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.generation_config = self.language_model.generation_config
+        self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
         self.post_init()
 
     @classmethod
@@ -253,6 +259,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         )
         model.model.encoder = encoder_model
         model.language_model = decoder
+        decoder.generation_config.suppress_tokens = model.generation_config.suppress_tokens
         model.generation_config = decoder.generation_config
         return model
 
@@ -303,6 +310,8 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if soft_tokens is not None:
             inputs_embeds = self._insert(soft_tokens, input_ids, inputs_embeds)
+        if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
+            position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
         return self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,

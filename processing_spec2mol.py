@@ -13,13 +13,13 @@ IGNORED = -100
 
 class Spec2MolProcessor(ProcessorMixin):
     """
-    The language model reads [soft token] * num_query_tokens, start, SELFIES symbols, end. The SELFIES dialect is the one
-    that the tokenizer's vocabulary is made of.
+    The language model reads [soft token] * num_query_tokens, start, SELFIES symbols, end. The SELFIES dialect is the
+    one that the tokenizer's vocabulary is made of.
 
     Args:
         feature_extractor: `Spec2MolFeatureExtractor`.
-        tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a soft
-            token.
+        tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a
+            soft token.
         num_query_tokens: of the model's config.
     """
 
@@ -72,21 +72,27 @@ class Spec2MolProcessor(ProcessorMixin):
             return BatchFeature(data, tensor_type=return_tensors)
 
         batch = len(data["peaks"])
-        prompt = self.prompt_ids()
         if targets is None:
+            prompt = [*self._soft_tokens, self.tokenizer.bos_token_id]
             data["input_ids"], data["attention_mask"] = self._pad([prompt] * batch)
         else:
             if len(targets) != batch:
                 raise ValueError(f"{batch} spectra but {len(targets)} molecules")
-            rows = [prompt + target[1:] for target in targets]
-            data["input_ids"], data["attention_mask"] = self._pad(rows)
-            data["labels"] = np.where(data["attention_mask"] == 1, data["input_ids"], IGNORED)
-            data["labels"][:, : len(prompt)] = IGNORED
+            data |= self.training_text(targets)
         return BatchFeature(data, tensor_type=return_tensors)
 
-    def prompt_ids(self) -> list[int]:
-        """What precedes a molecule: the soft tokens' places and the start token."""
-        return [self.tokenizer.mask_token_id] * self.num_query_tokens + [self.tokenizer.bos_token_id]
+    def training_text(self, targets: Sequence[Sequence[int]], soft_tokens: bool = True) -> dict[str, np.ndarray]:
+        """Targets of `encode_molecule`, behind the places of the soft tokens or alone -> input_ids, attention_mask and
+        labels, padded on the right; the loss is on what follows the start token."""
+        prefix = self._soft_tokens if soft_tokens else []
+        ids, mask = self._pad([[*prefix, *target] for target in targets])
+        labels = np.where(mask == 1, ids, IGNORED)
+        labels[:, : len(prefix) + 1] = IGNORED
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    @property
+    def _soft_tokens(self) -> list[int]:
+        return [self.tokenizer.mask_token_id] * self.num_query_tokens
 
     def encode_molecule(self, smiles: str) -> list[int]:
         """SMILES -> [start, symbols, end]. Raises ValueError if SELFIES cannot write it."""
@@ -97,7 +103,7 @@ class Spec2MolProcessor(ProcessorMixin):
         return [self.tokenizer.bos_token_id, *symbols, self.tokenizer.eos_token_id]
 
     def decode_molecules(self, ids) -> list[str | None]:
-        """Generated ids `(batch, length)`, with or without the prompt -> canonical SMILES, None where there is none."""
+        """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [from_selfies(text, dialect=self.dialect) for text in texts]
 

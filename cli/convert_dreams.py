@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from spec2mol.configuration_spec2mol import DreamsConfig
-from spec2mol.feature_extraction_spec2mol import Spec2MolFeatureExtractor
-from spec2mol.modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
+from ..configuration_spec2mol import DreamsConfig
+from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from ..modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
 
 STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,

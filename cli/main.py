@@ -1,0 +1,44 @@
+"""The `spec2mol` command: each verb is a file of this folder with `add_arguments(parser)` and `run(args)`, which returns
+the exit code."""
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+VERBS = {
+    "predict": "ranked structures for the spectra in a file",
+    "embed": "one vector for each spectrum in a file",
+    "evaluate": "figures of a model on labelled spectra, with and without peaks",
+    "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
+    "build-tokenizer": "a SELFIES tokenizer from a file of structures",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 after one line on what was wrong and how to mend it."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="spec2mol", description="Molecular structures from tandem mass spectra.")
+    parser.add_argument("--version", action="version", version=version("spec2mol"))
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name in argv[:1]:  # Only the one that is used: some take seconds to import.
+            module = import_module(f".{name.replace('-', '_')}", __package__)
+            module.add_arguments(verb)
+            verb.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"spec2mol: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

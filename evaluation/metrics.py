@@ -1,0 +1,62 @@
+"""Pure functions: predictions against the truth. Molecules are SMILES; no answer is None and scores 0."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+
+from ..chemistry_spec2mol import inchikey_block
+
+_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+
+
+def exact_match(predicted: str | None, truth: str) -> float:
+    """1 if both have the same first InChIKey block, else 0."""
+    return float(predicted is not None and inchikey_block(predicted) == inchikey_block(truth))
+
+
+def tanimoto(predicted: str | None, truth: str) -> float:
+    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits), 0 to 1."""
+    if predicted is None:
+        return 0.0
+    return DataStructs.TanimotoSimilarity(_fingerprint(predicted), _fingerprint(truth))
+
+
+@lru_cache(maxsize=100_000)
+def _fingerprint(smiles: str):
+    return _MORGAN.GetFingerprint(Chem.MolFromSmiles(smiles))
+
+
+class Interval(NamedTuple):
+    """A mean with its bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap_over_molecules(
+    values: Sequence[float], molecules: Sequence[str], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean over molecules, spectra of one molecule averaged first, and its percentile bootstrap interval.
+
+    Args:
+        values: one figure for each spectrum.
+        molecules: its molecule's identity.
+    """
+    names, index = np.unique(np.asarray(molecules), return_inverse=True)
+    means = np.bincount(index, weights=values) / np.bincount(index)
+    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    low, high = np.quantile(means[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(means.mean()), float(low), float(high))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], molecules: Sequence[str]) -> Interval:
+    """Interval of the mean of a - b over the same spectra."""
+    return bootstrap_over_molecules(np.asarray(a) - np.asarray(b), molecules)

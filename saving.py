@@ -1,0 +1,31 @@
+"""Saved folders that load anywhere by the Auto classes, with trust_remote_code and without spec2mol installed."""
+
+from pathlib import Path
+
+from .configuration_spec2mol import Spec2MolConfig
+from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from .modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining, Spec2MolModel
+from .processing_spec2mol import Spec2MolProcessor
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_spec2mol.Spec2MolConfig",
+    "AutoModel": "modeling_spec2mol.Spec2MolModel",
+    "AutoModelForCausalLM": "modeling_spec2mol.Spec2MolForConditionalGeneration",
+    "AutoModelForPreTraining": "modeling_spec2mol.Spec2MolForPreTraining",
+    "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
+    "AutoProcessor": "processing_spec2mol.Spec2MolProcessor",
+}
+
+
+def save_for_hub(model, processor: Spec2MolProcessor, folder: str | Path):
+    """Writes weights, processor and remote code. transformers copies the code of registered classes, and notes in the
+    auto map only the class it saves: hence all of them here."""
+    Spec2MolConfig.register_for_auto_class()
+    Spec2MolModel.register_for_auto_class("AutoModel")
+    Spec2MolForConditionalGeneration.register_for_auto_class("AutoModelForCausalLM")
+    Spec2MolForPreTraining.register_for_auto_class("AutoModelForPreTraining")
+    Spec2MolFeatureExtractor.register_for_auto_class()
+    Spec2MolProcessor.register_for_auto_class()
+    model.config.auto_map = AUTO_MAP
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)

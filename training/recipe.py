@@ -1,0 +1,83 @@
+"""Recipes: one YAML file for each training stage or system."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import AutoTokenizer
+
+from ..configuration_spec2mol import Spec2MolConfig
+from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from ..modeling_spec2mol import Spec2MolForConditionalGeneration
+from ..processing_spec2mol import Spec2MolProcessor
+
+
+@dataclass
+class Recipe:
+    """
+    model: where the weights come from, with
+        `from`: folder or Hub name of a spec2mol model (an earlier stage), and/or
+        `encoder` and `language_model`: folders or Hub names of pre-trained parts, or
+        `tokenizer`: folder of a SELFIES tokenizer, for a new model;
+        `config`: fields of `Spec2MolConfig` that replace those of `from`, or describe the new model;
+        `feature_extractor`: arguments of a new model's `Spec2MolFeatureExtractor`.
+    data: `train` and `validation` parquet files; `train_limit` and `validation_limit`, so many of their first rows.
+    trainable: globs of parameter names.
+    condition_dropout: probability for each condition to be hidden in training.
+    arguments: of `transformers.TrainingArguments`.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    arguments: dict[str, Any]
+    trainable: list[str] = field(default_factory=lambda: ["*"])
+    condition_dropout: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: list[str] = ()) -> "Recipe":
+        """Reads a YAML file. An override `arguments.max_steps=10` replaces one value.
+
+        Raises:
+            FileNotFoundError, ValueError: no such file; an unknown field or an override without `=`.
+        """
+        content = yaml.safe_load(Path(path).read_text())
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ValueError(f"{override!r}: an override reads key.subkey=value")
+            *parents, last = key.split(".")
+            place = content
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = yaml.safe_load(value)
+        if unknown := set(content) - set(cls.__dataclass_fields__):
+            raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
+        return cls(**content)
+
+    def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+        source, config = self.model.get("from"), self.model.get("config", {})
+        if "encoder" in self.model:
+            parts = {"encoder": self.model["encoder"], "language_model": self.model["language_model"]}
+            model = Spec2MolForConditionalGeneration.from_pretrained_parts(**parts, **config)
+            return model, Spec2MolProcessor.from_pretrained_parts(
+                **parts, num_query_tokens=model.config.num_query_tokens
+            )
+        if source is not None:
+            config = Spec2MolConfig.from_dict(Spec2MolConfig.from_pretrained(source).to_dict() | config)
+            model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
+            processor = Spec2MolProcessor.from_pretrained(source)
+            processor.num_query_tokens = config.num_query_tokens
+            return model, processor
+        tokenizer = AutoTokenizer.from_pretrained(self.model["tokenizer"])
+        text = {
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        config = config | {"text_config": config.get("text_config", {}) | text}
+        config = Spec2MolConfig(**config, soft_token_id=tokenizer.mask_token_id)
+        feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
+        processor = Spec2MolProcessor(feature_extractor, tokenizer, num_query_tokens=config.num_query_tokens)
+        return Spec2MolForConditionalGeneration(config), processor

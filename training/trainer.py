@@ -1,0 +1,42 @@
+"""The HF Trainer with what spec2mol adds to it: batches by two lengths, frozen parts in eval mode."""
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+from transformers import Trainer
+
+from .sampler import TwoLengthsSampler
+
+
+class Spec2MolTrainer(Trainer):
+    """
+    Args:
+        eval_collator: collator without augmentation, for evaluation.
+        frozen: modules to keep in eval mode, from `set_trainable`.
+    """
+
+    def __init__(self, *args, eval_collator: Callable, frozen: Sequence[nn.Module] = (), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.eval_collator = eval_collator
+        self.frozen = frozen
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return TwoLengthsSampler(
+            dataset["num_tokens"][:],
+            dataset["num_peaks"][:],
+            self.args.train_batch_size,
+            self.args.data_seed or self.args.seed,
+        )
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        train_collator, self.data_collator = self.data_collator, self.eval_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = train_collator
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        for module in self.frozen:  # The Trainer puts the whole model into train mode at every step.
+            module.eval()
+        return super().compute_loss(model, inputs, *args, **kwargs)
