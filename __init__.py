@@ -11,9 +11,12 @@ from transformers import (
 from .chemistry_spec2mol import from_selfies, to_selfies
 from .configuration_spec2mol import ConditionConfig, DreamsConfig, Spec2MolConfig
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from .generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
+from .loading import load_model
 from .modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, DreamsModel
 from .modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining, Spec2MolModel
 from .processing_spec2mol import Spec2MolProcessor
+from .spectra import load_spectra
 
 # Where the package is installed, saved folders load without trust_remote_code.
 AutoModel.register(DreamsConfig, DreamsModel, exist_ok=True)
@@ -28,6 +31,7 @@ AutoProcessor.register(Spec2MolConfig, Spec2MolProcessor, exist_ok=True)
 __version__ = "0.1.0"
 
 __all__ = [
+    "Candidate",
     "ConditionConfig",
     "DreamsConfig",
     "DreamsForPreTraining",
@@ -40,5 +44,9 @@ __all__ = [
     "Spec2MolModel",
     "Spec2MolProcessor",
     "from_selfies",
+    "load_model",
+    "load_spectra",
+    "mass_error_ppm",
+    "predict_molecules",
     "to_selfies",
 ]

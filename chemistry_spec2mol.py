@@ -91,7 +91,7 @@ def molecular_formula(smiles: str) -> str | None:
 # SELFIES
 
 _BRACKET_ATOM = re.compile(r"\[([=#]?)([A-Z][a-z]?)(?:H(\d+))?(?:([+-])(\d+))?\]")
-_SPELLED_OUT = re.compile(r"\[.*?\]|[/\\]")  # bracket atoms and stereo bonds of a SMILES
+_SPELLED_OUT = re.compile(r"\[.*?\]|[/\\\s]")  # bracket atoms and stereo bonds of a SMILES, and what ends it
 _ORGANIC_SUBSET = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I"])
 
 

@@ -227,9 +227,10 @@ class DreamsModel(DreamsPreTrainedModel):
         key_bias = multiplicity.log()
         if not self.config.mass_difference_bias:
             return key_bias[:, None, None, :].expand(-1, 1, key_bias.shape[1], -1)
-        shift = fourier.float().sum(-1)
-        shift = shift - shift[:, :1]  # Row-constant, so free: keeps the numbers small for bfloat16.
-        return torch.where(mask[:, None, :, None], (key_bias - shift)[:, None, None, :], key_bias[:, None, None, :])
+        real_row = key_bias - fourier.float().sum(-1)
+        # A constant of the row, so free: bfloat16 is then finest for the keys that weigh most.
+        real_row = real_row - real_row.amax(-1, keepdim=True)
+        return torch.where(mask[:, None, :, None], real_row[:, None, None, :], key_bias[:, None, None, :])
 
     def forward(
         self, peaks, peaks_mask=None, output_hidden_states=None, return_dict=None, **kwargs

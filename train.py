@@ -14,6 +14,7 @@ from transformers import TrainingArguments, set_seed
 from spec2mol.data.collator import Spec2MolCollator
 from spec2mol.data.examples import load_examples
 from spec2mol.saving import save_for_hub
+from spec2mol.training.allocator import keep_freed_memory
 from spec2mol.training.freezing import set_trainable
 from spec2mol.training.recipe import Recipe
 from spec2mol.training.trainer import Spec2MolTrainer
@@ -27,6 +28,7 @@ def main(argv=None):
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace values of the recipe")
     args = parser.parse_intermixed_args(argv)
 
+    keep_freed_memory()
     recipe = Recipe.load(args.recipe, args.overrides)
     arguments = TrainingArguments(
         output_dir=args.output,

@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
+from ..loading import DEFAULT_MODEL, load_encoder
 from ..spectra import load_spectra
-from .model import DEFAULT_MODEL, load_encoder
 from .output import TableWriter
 from .predict import report_skipped
 
@@ -27,18 +27,16 @@ def add_arguments(parser):
 
 @torch.no_grad()
 def run(args) -> int:
-    with TableWriter(args.output, SCHEMA) as writer:
-        reader = load_spectra(args.file)
-        embed, feature_extractor = load_encoder(args.model)
-        with tqdm(unit=" spectra", file=sys.stderr) as progress:
-            while batch := list(islice(reader, args.batch_size)):
-                vectors = embed(**feature_extractor(batch, return_tensors="pt")).float().numpy()
-                writer.write(
-                    [
-                        {"query": spectrum["identifier"], "embedding": vector.tolist()}
-                        for spectrum, vector in zip(batch, vectors, strict=True)
-                    ]
-                )
-                progress.update(len(batch))
+    writer = TableWriter(args.output, SCHEMA)
+    reader = load_spectra(args.file)
+    embed, feature_extractor = load_encoder(args.model)
+    with writer, tqdm(unit=" spectra", file=sys.stderr, disable=None) as progress:
+        while batch := list(islice(reader, args.batch_size)):
+            vectors = embed(**feature_extractor(batch, return_tensors="pt")).float().numpy()
+            pairs = zip(batch, vectors, strict=True)
+            writer.write(
+                [{"query": spectrum["identifier"], "embedding": vector.tolist()} for spectrum, vector in pairs]
+            )
+            progress.update(len(batch))
     report_skipped(reader)
     return 0

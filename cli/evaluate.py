@@ -9,7 +9,7 @@ from rich.table import Table
 from ..data.examples import load_examples
 from ..evaluation.evaluator import TRACKS, evaluate, for_track
 from ..evaluation.metrics import bootstrap_over_molecules, paired_difference
-from .model import DEFAULT_MODEL, load_model
+from ..loading import DEFAULT_MODEL, load_model
 
 METRICS = {"loss": "loss, nats a symbol", "tanimoto": "Top-1 Tanimoto", "exact_match": "Top-1 exact match"}
 

@@ -1,5 +1,5 @@
-"""The `spec2mol` command: each verb is a file of this folder with `add_arguments(parser)` and `run(args)`, which returns
-the exit code."""
+"""The `spec2mol` command: each verb is a file of this folder with `add_arguments(parser)` and `run(args)`, which
+returns the exit code."""
 
 import argparse
 import sys

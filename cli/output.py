@@ -39,7 +39,7 @@ class TableWriter:
         elif self.path.suffix == ".tsv":
             self.tsv.writerows(rows)
         else:
-            self.file.writelines(json.dumps(row) + "\n" for row in rows)
+            self.file.writelines(json.dumps({name: row[name] for name in self.schema.names}) + "\n" for row in rows)
 
     def __exit__(self, *_):
         self.file.close()

@@ -1,7 +1,7 @@
 """`spec2mol predict FILE`: ranked structures for each spectrum."""
 
 import sys
-from contextlib import ExitStack
+from contextlib import nullcontext
 from itertools import tee
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from ..generation_spec2mol import mass_error_ppm, predict_molecules
+from ..loading import DEFAULT_MODEL, load_model
 from ..spectra import load_spectra
-from .model import DEFAULT_MODEL, load_model
 from .output import TableWriter
 
 SCHEMA = pa.schema(
@@ -41,14 +41,16 @@ def add_arguments(parser):
 def run(args) -> int:
     if args.top_k < 1 or args.batch_size < 1:
         raise ValueError("--top-k and --batch-size must be at least 1")
-    with ExitStack() as stack:
-        writer = stack.enter_context(TableWriter(args.output, SCHEMA)) if args.output else None
-        reader = load_spectra(args.file)
-        model, processor = load_model(args.model)
+    writer = TableWriter(args.output, SCHEMA) if args.output else None
+    reader = load_spectra(args.file)
+    model, processor = load_model(args.model)
+    with writer or nullcontext():
         spectra, queries = tee(reader)
         answers = predict_molecules(model, processor, queries, args.top_k, args.batch_size)
         table = []
-        for spectrum, candidates in tqdm(zip(spectra, answers, strict=True), unit=" spectra", file=sys.stderr):
+        for spectrum, candidates in tqdm(
+            zip(spectra, answers, strict=True), unit=" spectra", file=sys.stderr, disable=None
+        ):
             rows = to_rows(spectrum, candidates)
             if writer is not None:
                 writer.write(rows)

@@ -3,8 +3,8 @@
     python examples/make_known_compounds.py
 
 These are textbook spectra, not measurements: the fragments are the ions of established fragmentation pathways, their
-m/z are computed from the ion formulas, and the relative intensities are rounded, plausible values for the energy. Where
-no paper is named, the pathway follows from the general rules in Demarque et al., Nat. Prod. Rep. (2016),
+m/z are computed from the ion formulas, and the relative intensities are rounded, plausible values for the energy.
+Where no paper is named, the pathway follows from the general rules in Demarque et al., Nat. Prod. Rep. (2016),
 doi:10.1039/c5np00073d, and Holčapek et al., J. Chromatogr. A 1217 (2010) 3908.
 """
 

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Pieces of the file as they come. Unlike read(), read1() gives what precedes the damage of a truncated gzip file."""
+    """Pieces of the file as they come: unlike read(), read1() gives all that precedes the damage of a gzip file."""
     return iter(lambda: file.read1(1 << 16), b"")
 
 

@@ -45,7 +45,7 @@ def _entry(block):
     for key, value in _COMMENT_FIELD.findall(fields.get("comments", "")):
         fields.setdefault(key.strip().lower(), value.strip())
 
-    announced = fields.get("num peaks", "")
+    announced = fields.get("num peaks", fields.get("num_peaks", ""))
     if not announced.isdigit():
         return Entry(fields, *peak_columns(peaks), None if peaks else "no peaks: the entry is truncated or damaged")
     if int(announced) == len(peaks):

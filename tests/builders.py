@@ -101,8 +101,9 @@ def text_only_config(**fields) -> Spec2MolConfig:
     return config(encoder=None, projector=None, condition_config=None, **fields)
 
 
-def model(cls=Spec2MolForConditionalGeneration, seed: int = 0, **parts):
-    """In eval mode, with random weights so large that every input matters. Other arguments as for `config`."""
+def model(cls=Spec2MolForConditionalGeneration, seed: int = 25, **parts):
+    """In eval mode, with random weights so large that every input matters. With this seed, answers to `spectra()`
+    differ, also in length. Other arguments as for `config`."""
     torch.manual_seed(seed)
     built = cls(config(**parts)).eval()
     with torch.no_grad():

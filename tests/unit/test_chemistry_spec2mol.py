@@ -89,12 +89,13 @@ def test_every_molecule_comes_back(molecules, dialect):
 
 
 def test_chemgpt_breaks_the_2x_dialect_but_not_its_own(molecules, chemgpt_tokenizer):
-    def broken(dialect):
-        strings = [to_selfies(smiles, dialect) for smiles in molecules]
-        return sum(len(chemgpt_tokenizer.tokenize(string)) != string.count("[") for string in strings) / len(strings)
-
-    assert broken("1.x") < 0.002
-    assert broken("2.x") > 0.98
+    broken = dict.fromkeys(DIALECTS, 0)
+    for smiles in molecules[:500]:
+        for dialect in DIALECTS:
+            string = to_selfies(smiles, dialect)
+            broken[dialect] += len(chemgpt_tokenizer.tokenize(string)) != string.count("[")
+    assert broken["1.x"] == 0
+    assert broken["2.x"] > 490
 
 
 @pytest.mark.parametrize(
@@ -202,8 +203,10 @@ def test_atom_order_follows_the_smiles():
     assert to_selfies("CCO") == "[C][C][O]"
 
 
-@pytest.mark.parametrize("smiles", ["C[C@H](O)/C=C/C", "[13CH3]C(O)C=CC", "[2H]CC(O)C=CC", "[CH3]C(O)C=CC"])
-def test_stereo_isotopes_and_needless_brackets_are_dropped(smiles):
+@pytest.mark.parametrize(
+    "smiles", ["C[C@H](O)/C=C/C", "[13CH3]C(O)C=CC", "[2H]CC(O)C=CC", "[CH3]C(O)C=CC", "CC(O)C=CC its name\n"]
+)
+def test_stereo_isotopes_needless_brackets_and_names_are_dropped(smiles):
     assert canonical_smiles(smiles) == "CC=CC(C)O"
     assert inchikey(smiles) == inchikey("CC=CC(C)O")
     assert inchikey_block(smiles) == inchikey_block("CC=CC(C)O")
