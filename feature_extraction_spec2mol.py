@@ -14,6 +14,7 @@ logger = logging.get_logger(__name__)
 CONDITIONS = ("precursor_mz", "collision_energy", "adduct", "ion_mode", "instrument_type", "formula")
 ION_MODES = ("positive", "negative")
 INSTRUMENT_TYPES = ("QTOF", "Orbitrap", "ITTOF", "FT-ICR")
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 ELEMENTS = ("C", "H", "N", "O", "S", "P", "F", "Cl", "Br", "I", "Si", "B", "Se")
 
 
@@ -104,7 +105,8 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         if isinstance(spectrum, Mapping):
             record = dict(spectrum)
         elif hasattr(spectrum, "metadata"):
-            record = {**spectrum.metadata, "mzs": spectrum.peaks.mz, "intensities": spectrum.peaks.intensities}
+            peaks = {"mzs": spectrum.peaks.mz, "intensities": spectrum.peaks.intensities}
+            record = {"ion_mode": spectrum.get("ionmode"), **spectrum.metadata, **peaks}  # matchms renames ion_mode.
         else:
             array = np.asarray(spectrum, np.float64)
             if array.ndim != 2 or array.shape[1] != 2:
@@ -114,21 +116,23 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
 
     def _tokens(self, record, index: int) -> np.ndarray:
         """`(tokens, 2)`: the precursor, then the peaks."""
-        precursor_mz = float(record.get("precursor_mz", 0))
-        if not (0 < precursor_mz < np.inf):
+        precursor_mz = _number(record, "precursor_mz", index)
+        if not (0 < precursor_mz < FLOAT32_MAX):
             raise ValueError(f"spectrum {index}: no usable precursor m/z (got {record.get('precursor_mz')})")
+        if not {"mzs", "intensities"} <= record.keys():
+            raise ValueError(f"spectrum {index}: no mzs or no intensities")
         mzs = np.asarray(record["mzs"], np.float64)
         intensities = np.asarray(record["intensities"], np.float64)
         if mzs.shape != intensities.shape:
             raise ValueError(f"spectrum {index}: {mzs.size} m/z but {intensities.size} intensities")
-        if not (np.isfinite(mzs).all() and np.isfinite(intensities).all()):
+        if not ((mzs < FLOAT32_MAX).all() and np.isfinite(intensities).all()):
             raise ValueError(f"spectrum {index}: m/z or intensities are NaN or infinite")
         if (mzs <= 0).any() or (intensities < 0).any():
             raise ValueError(f"spectrum {index}: m/z must be positive and intensities must not be negative")
 
         order = np.argsort(mzs, kind="stable")
         order = order[intensities[order] > 0]
-        most_intense = np.argsort(intensities[order], kind="stable")[-self.num_peaks :]
+        most_intense = np.argsort(intensities[order], kind="stable")[::-1][: self.num_peaks]
         order = order[np.sort(most_intense)]
         peaks = np.stack([mzs[order], intensities[order]], axis=1)
         if len(peaks):
@@ -140,21 +144,26 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         ids = np.array(
             [[_index(record.get(name), words) for name, words in vocabularies.items()] for record in records]
         ).reshape(-1, len(vocabularies))
+        numbers = ("precursor_mz", "collision_energy")
         values = np.array(
-            [[record["precursor_mz"], record.get("collision_energy", np.nan)] for record in records], np.float32
-        ).reshape(-1, 2)
-        counts = np.array([self._formula_counts(record.get("formula")) for record in records], np.float32)
+            [[_number(record, name, index) for name in numbers] for index, record in enumerate(records)], np.float32
+        ).reshape(-1, len(numbers))
+        counts = np.array([self._formula_counts(record, index) for index, record in enumerate(records)], np.float32)
         counts = counts.reshape(-1, len(self.elements))
-        known = np.concatenate([~np.isnan(values), ids > 0, counts.any(1, keepdims=True)], axis=1)
+        known = np.concatenate([np.isfinite(values), ids > 0, counts.any(1, keepdims=True)], axis=1)
         return {
             "condition_ids": ids.astype(np.int64),
-            "condition_values": np.nan_to_num(values),
+            "condition_values": np.nan_to_num(values, posinf=0, neginf=0),
             "formula_counts": counts,
             "condition_mask": known.astype(np.int64),
         }
 
-    def _formula_counts(self, formula: str | None) -> list[int]:
-        counts = parse_formula(formula) if formula else {}
+    def _formula_counts(self, record, index: int) -> list[int]:
+        formula = record.get("formula")
+        try:
+            counts = parse_formula(formula) if formula else {}
+        except ValueError as error:
+            raise ValueError(f"spectrum {index}: {error}") from None
         if outside := set(counts) - set(self.elements):
             logger.warning_once(f"formula {formula} ignored: the model knows no {', '.join(sorted(outside))}")
             counts = {}
@@ -163,6 +172,14 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
 
 def _is_missing(value) -> bool:
     return value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+
+
+def _number(record, name: str, index: int) -> float:
+    """NaN if there is none."""
+    try:
+        return float(record.get(name, np.nan))
+    except (TypeError, ValueError):
+        raise ValueError(f"spectrum {index}: {name} is {record[name]!r}, not a number") from None
 
 
 def _index(word: str | None, words: Sequence[str]) -> int:

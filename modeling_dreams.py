@@ -27,8 +27,8 @@ from .configuration_spec2mol import DreamsConfig
 class DreamsModelOutput(ModelOutput):
     """
     last_hidden_state (`(batch, tokens, hidden)`): token 0 is the precursor, then the peaks.
-    hidden_states (tuple of `num_hidden_layers + 1` such tensors, on request): the embeddings, then each layer's output,
-        the last one after the final LayerNorm.
+    hidden_states (tuple of `num_hidden_layers + 1` such tensors, on request): the embeddings, then each layer's
+        output, the last one after the final LayerNorm.
     attention_mask (`(batch, tokens)`): 1 = real token, 0 = padding.
     """
 
@@ -59,11 +59,13 @@ class DreamsForPreTrainingOutput(DreamsModelOutput):
 
 @lru_cache(maxsize=8)
 def fourier_frequencies(min_wavelength: float, max_mz: float, device: torch.device) -> torch.Tensor:
-    """Frequencies in 1/Da, float32, of strategy `lin_float_int`: wavelengths in even multiples of `min_wavelength` below
-    1 Da, then in whole Da below `max_mz`. Computed, not stored: a buffer would be rounded by `model.to(bfloat16)`."""
+    """Frequencies in 1/Da, float32, of strategy `lin_float_int`: wavelengths in even multiples of `min_wavelength`
+    below 1 Da, then in whole Da below `max_mz`. Computed, not stored: `model.to(bfloat16)` would round a buffer. The
+    cache outlives its first caller, whose default dtype and inference mode must not stick."""
     fine = [1 / (min_wavelength * i) for i in range(2, math.ceil(1 / min_wavelength), 2)]
     coarse = [1 / i for i in range(2, math.ceil(max_mz))]
-    return torch.tensor(fine + coarse, device=device)
+    with torch.inference_mode(False):
+        return torch.tensor(fine + coarse, dtype=torch.float32, device=device)
 
 
 class DreamsMLP(nn.Module):
@@ -181,20 +183,17 @@ class DreamsPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module):
-        """The original's: normal with variance 2 / (5 hidden) in the transformer, PyTorch's defaults elsewhere."""
-        if isinstance(module, DreamsLayer):
-            attention = module.attention
-            projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
-            for linear in (*projections, module.up_proj, module.down_proj):
-                init.normal_(linear.weight, std=(2 / (5 * self.config.hidden_size)) ** 0.5)
-        elif isinstance(module, nn.LayerNorm):
+        """The original's: normal with variance 2 / (5 hidden) in the transformer, whose linear layers are those
+        without bias, and PyTorch's defaults elsewhere. Containers, such as a `DreamsLayer`, never come here."""
+        if isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear) and module.bias is None:
+            init.normal_(module.weight, std=(2 / (5 * self.config.hidden_size)) ** 0.5)
         elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
             init.uniform_(module.weight, -bound, bound)
-            if module.bias is not None:
-                init.uniform_(module.bias, -bound, bound)
+            init.uniform_(module.bias, -bound, bound)
 
 
 class DreamsModel(DreamsPreTrainedModel):
@@ -237,8 +236,8 @@ class DreamsModel(DreamsPreTrainedModel):
     ) -> tuple | DreamsModelOutput:
         """
         Args:
-            peaks: `(batch, tokens, 2)` float32: [precursor m/z, 1.1], then [m/z in Da, relative intensity] of each peak,
-                zero-padded on the right to any common length.
+            peaks: `(batch, tokens, 2)` float32: [precursor m/z, 1.1], then [m/z in Da, relative intensity] of each
+                peak, zero-padded on the right to any common length.
             peaks_mask: `(batch, tokens)`, 1 = real; by default where m/z is not 0.
 
         Raises:

@@ -17,9 +17,12 @@ AUTO_MAP = {
 }
 
 
-def save_for_hub(model, processor: Spec2MolProcessor, folder: str | Path):
+def save_for_hub(model, processor: Spec2MolProcessor, folder: str | Path, half: bool = False):
     """Writes weights, processor and remote code. transformers copies the code of registered classes, and notes in the
-    auto map only the class it saves: hence all of them here."""
+    auto map only the class it saves: hence all of them here.
+
+    half: store the weights in float16; they still load in the model's own dtype.
+    """
     Spec2MolConfig.register_for_auto_class()
     Spec2MolModel.register_for_auto_class("AutoModel")
     Spec2MolForConditionalGeneration.register_for_auto_class("AutoModelForCausalLM")
@@ -27,5 +30,11 @@ def save_for_hub(model, processor: Spec2MolProcessor, folder: str | Path):
     Spec2MolFeatureExtractor.register_for_auto_class()
     Spec2MolProcessor.register_for_auto_class()
     model.config.auto_map = AUTO_MAP
-    model.save_pretrained(folder)
+    weights = None
+    if half:
+        halves = {}  # Tied weights stay one tensor, which is stored once.
+        for weight in model.state_dict().values():
+            halves.setdefault(weight.data_ptr(), weight.half())
+        weights = {name: halves[weight.data_ptr()] for name, weight in model.state_dict().items()}
+    model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)

@@ -14,7 +14,6 @@ from transformers import TrainingArguments, set_seed
 from spec2mol.data.collator import Spec2MolCollator
 from spec2mol.data.examples import load_examples
 from spec2mol.saving import save_for_hub
-from spec2mol.training.allocator import keep_freed_memory
 from spec2mol.training.freezing import set_trainable
 from spec2mol.training.recipe import Recipe
 from spec2mol.training.trainer import Spec2MolTrainer
@@ -28,7 +27,6 @@ def main(argv=None):
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace values of the recipe")
     args = parser.parse_intermixed_args(argv)
 
-    keep_freed_memory()
     recipe = Recipe.load(args.recipe, args.overrides)
     arguments = TrainingArguments(
         output_dir=args.output,
@@ -53,7 +51,7 @@ def main(argv=None):
         processing_class=processor,
     )
     trainer.train(resume_from_checkpoint=args.resume)
-    save_for_hub(model, processor, args.output)
+    save_for_hub(model, processor, args.output, half=recipe.half)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ STORAGE_DTYPES = {
 }
 # What the port implements; the original's other switches were never published with weights.
 REQUIRED_ARGUMENTS = {
+    "train_objective": "mask_mz_hot",
+    "ff_out_depth": 1,
     "charge_feature": False,
     "vanilla_transformer": False,
     "graphormer_parametrized": False,
@@ -32,6 +34,15 @@ REQUIRED_ARGUMENTS = {
     "attn_mech": "dot-product",
     "pre_norm": True,
     "scnorm": False,
+}
+AUTO_MAP = {
+    "AutoConfig": "configuration_spec2mol.DreamsConfig",
+    "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
+}
+EMBEDDING_AUTO_MAP = {"AutoModel": "modeling_dreams.DreamsForSpectralEmbedding"}
+PRETRAINING_AUTO_MAP = {
+    "AutoModel": "modeling_dreams.DreamsModel",
+    "AutoModelForPreTraining": "modeling_dreams.DreamsForPreTraining",
 }
 
 
@@ -59,19 +70,16 @@ def convert_dreams(checkpoint: Path, output: Path, num_peaks: int | None = None)
     for that if it lies beside; otherwise the official size (1024) has the official 8 heads.
 
     Raises:
-        ValueError: not a DreaMS checkpoint, or one with parts that the port does not have.
+        FileNotFoundError, ValueError: no such file; not a DreaMS checkpoint, or one with parts that the port lacks.
     """
     content = read_checkpoint(checkpoint)
-    state = content.get("state_dict")
-    if not isinstance(state, dict) or not any("transformer_encoder.atts." in key for key in state):
-        raise ValueError(f"{checkpoint}: not a DreaMS checkpoint: no DreaMS weights under 'state_dict'")
+    state = content["state_dict"]
     is_embedding = "head.weight" in state
-    hyper_parameters = content.get("hyper_parameters", {})
     if is_embedding:
         pretrained = Path(checkpoint).with_name("ssl_model.ckpt")
-        hyper_parameters = read_checkpoint(pretrained)["hyper_parameters"] if pretrained.exists() else {}
+        content = read_checkpoint(pretrained) if pretrained.exists() else {}
         num_peaks = num_peaks or 100
-    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    hyper_parameters = content.get("hyper_parameters") or {}
     arguments = vars(hyper_parameters["args"]) if "args" in hyper_parameters else {}
     for name, required in REQUIRED_ARGUMENTS.items():
         if arguments.get(name, required) != required:
@@ -79,25 +87,22 @@ def convert_dreams(checkpoint: Path, output: Path, num_peaks: int | None = None)
     if num_peaks is None:
         num_peaks = getattr(hyper_parameters.get("spec_preproc"), "n_highest_peaks", 60)
 
-    config = _config(state, arguments, num_peaks, checkpoint)
-    model = (DreamsForSpectralEmbedding if is_embedding else DreamsForPreTraining)(config)
-    weights = {new: state[old].tensor() for new, old in _key_map(config, is_embedding).items()}
-    for i in range(config.num_hidden_layers):  # The original stacks q, k, v and o in one matrix.
-        stacked = state[f"transformer_encoder.atts.{i}.weights"].tensor().chunk(4)
-        for name, weight in zip(("q_proj", "k_proj", "v_proj", "out_proj"), stacked, strict=True):
-            weights[f"dreams.layers.{i}.attention.{name}.weight"] = weight
-    model.load_state_dict(weights)
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    try:
+        config = _config(state, arguments, num_peaks, checkpoint)
+        model = (DreamsForSpectralEmbedding if is_embedding else DreamsForPreTraining)(config)
+        model.load_state_dict(_weights(state, config, is_embedding))
+    except KeyError as error:
+        raise ValueError(f"{checkpoint}: no {error} in it") from None
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint}: not the shapes of DreaMS: {' '.join(str(error).split())}") from None
 
     feature_extractor = Spec2MolFeatureExtractor(num_peaks=num_peaks, conditions=False)
-    model.config.auto_map = {
-        "AutoConfig": "configuration_spec2mol.DreamsConfig",
-        "AutoModel": f"modeling_dreams.{'DreamsForSpectralEmbedding' if is_embedding else 'DreamsModel'}",
-        "AutoModelForPreTraining": "modeling_dreams.DreamsForPreTraining",
-        "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
-    }
-    model.register_for_auto_class("AutoModel" if is_embedding else "AutoModelForPreTraining")
+    model.config.auto_map = AUTO_MAP | (EMBEDDING_AUTO_MAP if is_embedding else PRETRAINING_AUTO_MAP)
     model.config.register_for_auto_class()
+    model.register_for_auto_class("AutoModel" if is_embedding else "AutoModelForPreTraining")
     feature_extractor.register_for_auto_class()
+    Path(output).mkdir(parents=True, exist_ok=True)  # Where this is a file, save_pretrained would only log it.
     model.save_pretrained(output)
     feature_extractor.save_pretrained(output)
     return model
@@ -143,8 +148,17 @@ def _config(state, arguments, num_peaks, checkpoint) -> DreamsConfig:
     return config
 
 
+def _weights(state, config: DreamsConfig, is_embedding: bool) -> dict[str, torch.Tensor]:
+    weights = {new: state[old].tensor() for new, old in _key_map(config, is_embedding).items()}
+    for i in range(config.num_hidden_layers):  # The original stacks q, k, v and o in one matrix.
+        stacked = state[f"transformer_encoder.atts.{i}.weights"].tensor().chunk(4)
+        for name, weight in zip(("q_proj", "k_proj", "v_proj", "out_proj"), stacked, strict=True):
+            weights[f"dreams.layers.{i}.attention.{name}.weight"] = weight
+    return weights
+
+
 def _key_map(config: DreamsConfig, is_embedding: bool) -> dict[str, str]:
-    """Our parameter names -> the original's."""
+    """Our parameter names -> the original's, but for the attention."""
     keys = {}
     for i in range(config.fourier_num_layers):
         keys[f"dreams.embeddings.fourier_mlp.layers.{i}"] = f"ff_fourier.ff.{3 * i}"
@@ -193,9 +207,12 @@ class StoredTensor(NamedTuple):
     stride: tuple[int, ...]
 
     def tensor(self) -> torch.Tensor:
-        """Raises RuntimeError if the shape does not fit the storage."""
-        storage = torch.frombuffer(bytearray(self.archive.read(self.member)), dtype=self.dtype)
-        return storage.as_strided(self.size, self.stride, self.offset)
+        """Raises ValueError if the storage is missing, damaged or does not fit the shape."""
+        try:
+            storage = torch.frombuffer(bytearray(self.archive.read(self.member)), dtype=self.dtype)
+            return storage.as_strided(self.size, self.stride, self.offset)
+        except Exception as error:  # All of it is what the pickle says, which may be anything.
+            raise ValueError(f"{self.archive.filename}: {self.member} is damaged ({error})") from None
 
 
 class CheckpointUnpickler(pickle.Unpickler):
@@ -221,10 +238,10 @@ class CheckpointUnpickler(pickle.Unpickler):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Content of a Lightning checkpoint, tensors as `StoredTensor`, executing nothing that it holds.
+    """Content of a DreaMS checkpoint, tensors as `StoredTensor`, executing nothing that it holds.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; not a readable torch archive.
+        FileNotFoundError, ValueError: no such file; not a readable torch archive; no DreaMS weights in it.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -236,6 +253,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a torch checkpoint (a zip archive with data.pkl)") from None
     except Exception as error:  # A hostile or damaged pickle may raise anything; nothing of it was executed.
         raise ValueError(f"{path}: not a DreaMS checkpoint: its pickle cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not a DreaMS checkpoint: it holds a {type(content).__name__}")
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    is_state = isinstance(state, dict) and all(
+        isinstance(key, str) and isinstance(value, StoredTensor) for key, value in state.items()
+    )
+    if not (is_state and any("transformer_encoder.atts." in key for key in state)):
+        raise ValueError(f"{path}: not a DreaMS checkpoint: no DreaMS weights under 'state_dict'")
     return content

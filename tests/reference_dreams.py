@@ -1,8 +1,9 @@
 """The original DreaMS forward pass, written down again as the reference of tests and benchmark.
 
 Independent of `modeling_dreams` but for the weights, and as wasteful as the original: every spectrum is padded to
-`num_peaks + 1` tokens, the pairwise bias is the sum over a materialised `(batch, tokens, tokens, fourier_hidden_size)`
-tensor of differences, and the padding mask is applied to the rows (queries) of the attention logits, not to the keys.
+`num_peaks + 1` tokens; the pairwise bias is the sum over a materialised `(batch, tokens, tokens, fourier_hidden_size)`
+tensor of differences, taken in every layer; the padding mask is applied to the rows (queries) of the attention logits,
+not to the keys.
 """
 
 import math
@@ -66,13 +67,15 @@ def reference_forward(model, peaks: torch.Tensor) -> Reference:
     fourier = mlp(torch.cat([torch.cos(x), torch.sin(x)], dim=-1), "fourier_mlp", config.fourier_num_layers)
     peak = mlp(torch.stack([mz / config.max_mz, intensity], dim=-1), "peak_mlp", config.peak_num_layers)
     hidden = torch.cat([peak, fourier], dim=-1)
-    bias = (fourier[:, :, None] - fourier[:, None]).sum(-1)[:, None] if config.mass_difference_bias else 0.0
+    differences = fourier[:, :, None] - fourier[:, None]  # (batch, tokens, tokens, fourier_hidden_size)
 
     hidden_states = [hidden]
     for i in range(config.num_hidden_layers):
         x = norm(hidden, f"layers.{i}.attention_norm")
         q, k, v = (heads(x @ weights[f"layers.{i}.attention.{name}_proj.weight"].T) for name in "qkv")
-        logits = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias
+        logits = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        if config.mass_difference_bias:
+            logits = logits + differences.sum(-1)[:, None]
         logits = logits.masked_fill(padding[:, None, :, None], -1e9)
         attended = (logits.softmax(-1) @ v).transpose(1, 2).reshape(batch, tokens, -1)
         hidden = hidden + attended @ weights[f"layers.{i}.attention.out_proj.weight"].T

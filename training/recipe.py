@@ -26,6 +26,7 @@ class Recipe:
     trainable: globs of parameter names.
     condition_dropout: probability for each condition to be hidden in training.
     arguments: of `transformers.TrainingArguments`.
+    half: store the trained weights in float16.
     """
 
     model: dict[str, Any]
@@ -33,6 +34,7 @@ class Recipe:
     arguments: dict[str, Any]
     trainable: list[str] = field(default_factory=lambda: ["*"])
     condition_dropout: dict[str, float] = field(default_factory=dict)
+    half: bool = False
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] = ()) -> "Recipe":

@@ -16,6 +16,7 @@ from spec2mol import (
     Spec2MolProcessor,
 )
 from spec2mol.cli.convert_dreams import convert_dreams
+from spec2mol.modeling_spec2mol import EncoderOutput
 from tests import builders
 from tests.builders import MOLECULES, NUM_QUERIES, spectra
 
@@ -114,7 +115,8 @@ class TestPaddingAndBatching:
         for i, spectrum in enumerate(spectra()):
             for j, molecule in enumerate(MOLECULES):
                 alone = model.score(
-                    processor(spectra=spectrum, return_tensors="pt"), processor(molecules=molecule, return_tensors="pt")
+                    processor(spectra=spectrum, return_tensors="pt"),
+                    processor(molecules=molecule, return_tensors="pt"),
                 )
                 assert_same(alone, scores[i : i + 1, j : j + 1], 1e-4)
 
@@ -173,7 +175,9 @@ class TestPlaceholders:
         )
         model(**prompts)
         assert torch.equal(seen[0][:, :NUM_QUERIES], model.model(**prompts).soft_tokens)
-        assert torch.equal(seen[0][:, NUM_QUERIES:], model.get_input_embeddings()(prompts["input_ids"][:, NUM_QUERIES:]))
+        assert torch.equal(
+            seen[0][:, NUM_QUERIES:], model.get_input_embeddings()(prompts["input_ids"][:, NUM_QUERIES:])
+        )
 
 
 class TestGenerate:
@@ -217,9 +221,7 @@ class TestGenerate:
         ids = model.generate(**prompts, max_new_tokens=8, **arguments)
         assert batches == [len(MOLECULES)]
         assert len(ids) == answers * len(MOLECULES) and ids.shape[1] <= NUM_QUERIES + 1 + 8
-        assert torch.equal(
-            ids[:, : NUM_QUERIES + 1], prompts["input_ids"].repeat_interleave(answers, dim=0)
-        )
+        assert torch.equal(ids[:, : NUM_QUERIES + 1], prompts["input_ids"].repeat_interleave(answers, dim=0))
 
     def test_beams_belong_to_their_spectrum(self, model, prompts):
         arguments = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 8, "min_new_tokens": 8}
@@ -250,14 +252,14 @@ class TestOverfit:
     @pytest.fixture(scope="class")
     @classmethod
     def spectra(cls):
-        return [builders.spectrum(seed, **builders.KNOWN) for seed in range(len(MOLECULES))]
+        return [builders.spectrum(seed) for seed in range(len(MOLECULES))]
 
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls, spectra, processor):
         model = builders.model()
         examples = processor(spectra=spectra, molecules=MOLECULES, return_tensors="pt")
-        assert builders.train(model, examples, steps=150)[-1] < 0.05
+        assert builders.train(model, examples, steps=200, learning_rate=1e-3)[-1] < 0.1
         return model
 
     def answers(self, model, processor, spectra):
@@ -285,14 +287,14 @@ class TestPreTraining:
         """Symmetric cross-entropy; spectra of one molecule share the target, and 0.1 of it is spread over all."""
         identity = torch.tensor([7, 7, 9, 8])
         features = {name: pairs[name] for name in model.model.input_names}
-        spectra = model.model.get_spectrum_features(**features).double()
+        spectrum_features = model.model.get_spectrum_features(**features).double()
         molecules = model.model.get_molecule_features(pairs["molecule_ids"], pairs["molecule_mask"]).double()
         size, temperature = len(identity), 0.07
         expected = 0.0
         for i in range(size):
             cosines = {
-                "molecules": [(spectra[i] @ molecules[j]).max() for j in range(size)],
-                "spectra": [(spectra[j] @ molecules[i]).max() for j in range(size)],
+                "molecules": [(spectrum_features[i] @ molecules[j]).max() for j in range(size)],
+                "spectra": [(spectrum_features[j] @ molecules[i]).max() for j in range(size)],
             }
             for row in cosines.values():
                 log_p = (torch.stack(row) / temperature).log_softmax(0)
@@ -302,7 +304,7 @@ class TestPreTraining:
                     expected -= target * log_p[j] / size / 2
         output = model(**pairs, identity=identity)
         assert_same(output.contrast_loss.double(), expected, 1e-4)
-        assert_same(output.similarity[0, 1].double(), (spectra[0] @ molecules[1]).max())
+        assert_same(output.similarity[0, 1].double(), (spectrum_features[0] @ molecules[1]).max())
 
     @torch.no_grad()
     def test_matching_loss(self, model, pairs):
@@ -310,14 +312,11 @@ class TestPreTraining:
         two = rows(pairs, 0, 1)
         encoded = model.model.encode(**two)
         expected = 0.0
-        for spectra, molecules, label in [([0, 1], [0, 1], 1), ([0, 1], [1, 0], 0), ([1, 0], [0, 1], 0)]:
-            logits = model.model.projector.matching_logits(
-                type(encoded)(
-                    last_hidden_state=encoded.last_hidden_state[spectra], attention_mask=encoded.attention_mask[spectra]
-                ),
-                two["molecule_ids"][molecules],
-                two["molecule_mask"][molecules],
+        for i, j, label in [([0, 1], [0, 1], 1), ([0, 1], [1, 0], 0), ([1, 0], [0, 1], 0)]:
+            pairs = EncoderOutput(
+                last_hidden_state=encoded.last_hidden_state[i], attention_mask=encoded.attention_mask[i]
             )
+            logits = model.model.projector.matching_logits(pairs, two["molecule_ids"][j], two["molecule_mask"][j])
             expected -= logits.log_softmax(-1)[:, label].sum() / 6
         assert_same(model(**two).matching_loss, expected)
 
@@ -408,7 +407,7 @@ class TestPreTraining:
         assert idle == {f"model.projector.language_projection.{kind}" for kind in ("weight", "bias")}
 
     def test_loss_falls_and_right_pairs_score_best(self, model, pairs, processor):
-        losses = builders.train(model, pairs, steps=80, learning_rate=3e-3)
+        losses = builders.train(model, pairs, steps=40, learning_rate=3e-3)
         assert losses[-1] < losses[0] / 2
         with torch.no_grad():
             scores = model.model.score(pairs, pairs)
@@ -417,7 +416,7 @@ class TestPreTraining:
 
 class TestOneSetOfWeights:
     @pytest.mark.parametrize("cls", [Spec2MolModel, Spec2MolForPreTraining])
-    def test_generating_folder_gives_the_other_models(self, model, cls, tmp_path, caplog):
+    def test_generating_folder_gives_the_other_models(self, model, cls, tmp_path):
         model.save_pretrained(tmp_path)
         loaded, info = cls.from_pretrained(tmp_path, output_loading_info=True)
         assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
@@ -570,7 +569,7 @@ class TestTextOnly:
         targets = [processor.encode_molecule(smiles) for smiles in MOLECULES]
         return {name: torch.tensor(array) for name, array in processor.training_text(targets, False).items()}
 
-    def test_learns_and_writes(self, model, processor, text, tmp_path):
+    def test_learns_and_writes(self, model, processor, text):
         assert model.num_parameters() == model.language_model.num_parameters()
         assert builders.train(model, rows(text, 0), steps=40, learning_rate=0.01)[-1] < 0.1
         ids = model.generate(input_ids=torch.tensor([[processor.tokenizer.bos_token_id]]), max_new_tokens=10)

@@ -1,0 +1,173 @@
+"""Saved folders load by the Auto classes in a fresh process where spec2mol is not installed."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers.dynamic_module_utils import get_relative_imports
+
+from spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
+from spec2mol.saving import save_for_hub
+from tests import builders
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted({*ROOT.glob("*_spec2mol.py"), *ROOT.glob("modeling_*.py")})
+SHIPPED = {
+    "chemistry_spec2mol.py",
+    "configuration_spec2mol.py",
+    "feature_extraction_spec2mol.py",
+    "modeling_conditions.py",
+    "modeling_dreams.py",
+    "modeling_qformer.py",
+    "modeling_spec2mol.py",
+    "processing_spec2mol.py",
+}
+LIBRARIES = set(
+    "accelerate datasets evaluate huggingface_hub ijson matchms numpy pandas peft pyarrow pyteomics rdkit rich "
+    "safetensors selfies tokenizers torch tqdm transformers yaml".split()
+)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folder of a saved model, and file of what it answers."""
+    folder, expected = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("expected") / "expected.pt"
+    model, processor = builders.model(), builders.processor()
+    save_for_hub(model, processor, folder)
+    pretraining = Spec2MolForPreTraining.from_pretrained(folder)
+    spectra = [
+        {name: value.tolist() if hasattr(value, "tolist") else value for name, value in spectrum.items()}
+        for spectrum in builders.spectra()
+    ]
+    molecules = ["CCO", "CC(=O)[O-]", "Nc1ccccc1", "CCN(CC)CCS"]
+    examples = processor(spectra=spectra, molecules=molecules, return_tensors="pt")
+    prompts = processor(spectra=spectra, return_tensors="pt")
+    texts = processor(molecules=molecules, return_tensors="pt")
+    features = processor.feature_extractor(spectra, return_tensors="pt")
+    with torch.no_grad():
+        output = model(**examples)
+        generated = model.generate(**prompts, max_new_tokens=12)
+        answers = {
+            "spectra": spectra,
+            "molecules": molecules,
+            "classes": [
+                "Spec2MolConfig",
+                "Spec2MolProcessor",
+                "Spec2MolFeatureExtractor",
+                "Spec2MolForConditionalGeneration",
+                "Spec2MolModel",
+                "Spec2MolForPreTraining",
+            ],
+            "config": dict.fromkeys(model.config.to_dict()),
+            "examples": dict(examples),
+            "logits": output.logits,
+            "loss": output.loss,
+            "generated": generated,
+            "decoded": processor.decode_molecules(generated),
+            "soft_tokens": model.model(**prompts).soft_tokens,
+            "scores": model.score(prompts, texts),
+            "contrast_loss": pretraining(**features, **texts).contrast_loss,
+        }
+    torch.save(answers, expected)
+    return folder, expected
+
+
+def load_in_fresh_process(name, expected, tmp_path, **environment):
+    """In another working directory, offline, isolated from this one's paths."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")} | environment
+    return subprocess.run(
+        [sys.executable, "-I", Path(__file__).with_name("load_remote_code.py"), name, expected],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_local_folder(saved, tmp_path):
+    folder, expected = saved
+    run = load_in_fresh_process(folder, expected, tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("loaded without spec2mol: Spec2MolConfig")
+
+
+def test_hub_name(saved, tmp_path):
+    """The Hub checks the imports of every file, a local load those of the entry files."""
+    folder, expected = saved
+    cache = tmp_path / "cache"
+    repository = cache / "models--someone--spec2mol-tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(folder, repository / "snapshots" / COMMIT)
+    run = load_in_fresh_process("someone/spec2mol-tiny", expected, tmp_path, HF_HUB_CACHE=str(cache))
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("loaded without spec2mol: Spec2MolConfig")
+
+
+def test_all_code_ships_and_nothing_else(saved):
+    folder, _ = saved
+    assert {path.name for path in folder.glob("*.py")} == SHIPPED
+    assert all((folder / name).read_bytes() == (ROOT / name).read_bytes() for name in SHIPPED)
+
+
+def test_half_precision_files_load_in_full_precision(tmp_path):
+    model = builders.model()
+    save_for_hub(model, builders.processor(), tmp_path / "half", half=True)
+    save_for_hub(model, builders.processor(), tmp_path / "full")
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "full")]
+    assert sizes[0] < 0.6 * sizes[1]
+    loaded, info = Spec2MolForConditionalGeneration.from_pretrained(tmp_path / "half", output_loading_info=True)
+    assert not info["missing_keys"]
+    expected = model.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, expected[name].half().float())
+
+
+def imports(path):
+    """(module, level, names, guarded by `try`) of each import in a file."""
+    tree = ast.parse(path.read_text())
+    guarded = {id(node) for block in ast.walk(tree) if isinstance(block, ast.Try) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0, id(node) in guarded
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, node.level, id(node) in guarded
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def test_core_imports_only_what_a_stranger_has(path):
+    allowed = {"torch", "transformers", "numpy", "huggingface_hub"} | sys.stdlib_module_names
+    for module, level, guarded in imports(path):
+        if level:
+            assert level == 1 and module and "." not in module, f"only `from .sibling import name` ships, not {module}"
+            assert ROOT / f"{module}.py" in CORE, f"{module} is no part of the core"
+        else:
+            package = module.partition(".")[0]
+            assert package != "__future__"  # Annotations as strings break `config: Spec2MolConfig`.
+            assert package in allowed or (package in {"rdkit", "selfies"} and guarded), package
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
+def test_text_holds_no_other_relative_imports(path):
+    """transformers looks for them by a regular expression, also in docstrings."""
+    assert set(get_relative_imports(path)) == {module for module, level, _ in imports(path) if level}
+    assert not re.search(r"^\s*import\s+\.", path.read_text(), flags=re.MULTILINE)
+
+
+def test_the_core_was_found():
+    assert SHIPPED <= {path.name for path in CORE}
+
+
+def test_no_name_hides_a_library():
+    """`python train.py` puts the repository root in front of all libraries."""
+    names = {path.stem for path in ROOT.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not names & (LIBRARIES | sys.stdlib_module_names)
