@@ -45,6 +45,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
     """
 
     model_input_names = ["peaks", "peaks_mask"]
+    model_input_names += ["condition_ids", "condition_values", "formula_counts", "condition_mask"]
 
     def __init__(
         self,

@@ -85,6 +85,11 @@ class QFormerProjector(nn.Module):
         return self.query_tokens(ids).expand(len(encoder_output.last_hidden_state), -1, -1)
 
     def _text(self, molecule_ids):
+        if molecule_ids.shape[1] > self.config.max_position_embeddings:
+            raise ValueError(
+                f"molecules of {molecule_ids.shape[1]} tokens, but the text branch reads at most "
+                f"{self.config.max_position_embeddings} (projector_config.max_position_embeddings)"
+            )
         # The positions are given because the module's own, a buffer that no file holds, are garbage after loading.
         positions = torch.arange(molecule_ids.shape[1], device=molecule_ids.device)
         return self.text_embeddings(molecule_ids, position_ids=positions[None])

@@ -310,6 +310,8 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if soft_tokens is not None:
             inputs_embeds = self._insert(soft_tokens, input_ids, inputs_embeds)
+        elif input_ids is not None and past_key_values is None and (input_ids == self.config.soft_token_id).any():
+            raise ValueError("input_ids hold placeholders of soft tokens, but no spectrum is given")
         if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
             position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
         return self.language_model(

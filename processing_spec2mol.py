@@ -95,17 +95,22 @@ class Spec2MolProcessor(ProcessorMixin):
         return [self.tokenizer.mask_token_id] * self.num_query_tokens
 
     def encode_molecule(self, smiles: str) -> list[int]:
-        """SMILES -> [start, symbols, end]. Raises ValueError if SELFIES cannot write it."""
+        """SMILES -> [start, symbols, end]. Raises ValueError if SELFIES cannot write it or a symbol is not in the
+        vocabulary."""
         selfies = to_selfies(smiles, dialect=self.dialect)
         if selfies is None:
             raise ValueError(f"no SELFIES for {smiles!r}: not a molecule that RDKit and SELFIES can read")
         symbols = self.tokenizer(selfies, add_special_tokens=False)["input_ids"]
+        if self.tokenizer.unk_token_id in symbols:
+            raise ValueError(f"no tokens for {smiles!r}: it has atoms that the vocabulary lacks")
         return [self.tokenizer.bos_token_id, *symbols, self.tokenizer.eos_token_id]
 
     def decode_molecules(self, ids) -> list[str | None]:
         """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [from_selfies(text, dialect=self.dialect) for text in texts]
+        # An unknown symbol would be skipped like a special one, and the rest be another molecule.
+        unknown = [self.tokenizer.unk_token_id in row for row in (ids.tolist() if hasattr(ids, "tolist") else ids)]
+        return [None if u else from_selfies(t, dialect=self.dialect) for u, t in zip(unknown, texts, strict=True)]
 
     def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """Ids and mask, padded on the right."""

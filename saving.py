@@ -29,7 +29,7 @@ def save_for_hub(model, processor: Spec2MolProcessor, folder: str | Path, half: 
     Spec2MolForPreTraining.register_for_auto_class("AutoModelForPreTraining")
     Spec2MolFeatureExtractor.register_for_auto_class()
     Spec2MolProcessor.register_for_auto_class()
-    model.config.auto_map = AUTO_MAP
+    model.config.auto_map = dict(AUTO_MAP)  # transformers writes into it.
     weights = None
     if half:
         halves = {}  # Tied weights stay one tensor, which is stored once.

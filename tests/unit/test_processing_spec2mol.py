@@ -190,3 +190,14 @@ class TestSaveAndLoad:
         loaded = Spec2MolProcessor.from_pretrained(tmp_path)
         assert loaded.feature_extractor.num_peaks == 5
         assert loaded(spectra=builders.spectrum(adduct="[M+H]+"))["condition_ids"][0, 0] == 2
+
+
+def test_an_unknown_symbol_is_no_molecule(processor):
+    ids = processor.encode_molecule("CCO")
+    ids[2] = processor.tokenizer.unk_token_id
+    assert processor.decode_molecules([ids]) == [None]
+
+
+def test_atoms_outside_the_vocabulary_are_an_error(processor):
+    with pytest.raises(ValueError, match="atoms that the vocabulary lacks"):
+        processor.encode_molecule("C[Si](C)C")

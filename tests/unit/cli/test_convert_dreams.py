@@ -249,10 +249,9 @@ spectra = [np.stack(pair, axis=1) for pair in zip(*raw)]
 extractors = [load(AutoFeatureExtractor, kind) for kind in ("ssl", "embedding")]
 ssl, embedding = (e(spectra, precursor_mz=fixture["precursor_mz"], return_tensors="pt") for e in extractors)
 with torch.no_grad():
-    logits = load(AutoModelForPreTraining, "ssl")(**ssl).mz_logits
-    hidden = load(AutoModel, "ssl")(**ssl).last_hidden_state
+    output = load(AutoModelForPreTraining, "ssl")(**ssl)
     embeddings = load(AutoModel, "embedding")(**embedding).embeddings
-np.savez("outputs.npz", mz_logits=logits, hidden=hidden, embedding=embeddings)
+np.savez("outputs.npz", mz_logits=output.mz_logits, hidden=output.last_hidden_state, embedding=embeddings)
 """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+from spec2mol.generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
+from tests import builders
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model that knows its four spectra by heart."""
+    model, processor = builders.model(), builders.processor()
+    inputs = processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
+    builders.train(model, inputs, 150)
+    return model, processor
+
+
+def test_best_candidate_is_the_molecule_the_model_knows(trained):
+    answers = list(predict_molecules(*trained, builders.spectra(), top_k=3))
+    assert [candidates[0].smiles for candidates in answers] == ["CCO", "CC(=O)[O-]", "Nc1ccccc1", "CCN(CC)CCS"]
+
+
+def test_candidates_are_valid_distinct_and_sorted(trained):
+    for candidates in predict_molecules(*trained, builders.spectra(), top_k=5):
+        assert 1 < len(candidates) <= 5
+        blocks = [candidate.inchikey[:14] for candidate in candidates]
+        assert len(set(blocks)) == len(blocks)
+        scores = [candidate.score for candidate in candidates]
+        assert scores == sorted(scores, reverse=True) and scores[0] <= 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_score_is_the_log_likelihood(trained, top_k):
+    model, processor = trained
+    answers = predict_molecules(model, processor, builders.spectra(), top_k)
+    for spectrum, molecule, candidates in zip(builders.spectra(), builders.MOLECULES, answers, strict=True):
+        best = processor(spectra=[spectrum], molecules=[molecule], return_tensors="pt")
+        symbols = (best["labels"] != -100).sum()
+        assert math.isclose(candidates[0].score, -model(**best).loss * symbols, abs_tol=1e-3)
+
+
+def test_batching_changes_nothing(trained):
+    one = list(predict_molecules(*trained, builders.spectra(), top_k=2, batch_size=1))
+    three = list(predict_molecules(*trained, builders.spectra(), top_k=2, batch_size=3))
+    assert [[c.smiles for c in cs] for cs in one] == [[c.smiles for c in cs] for cs in three]
+
+
+def test_streams(trained):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield builders.spectra()[0]
+
+    answers = predict_molecules(*trained, endless(), top_k=1, batch_size=2)
+    assert next(answers)[0].smiles == "CCO"
+    assert len(taken) == 2
+
+
+CAFFEINE = Candidate("Cn1c(=O)c2c(ncn2C)n(C)c1=O", "RYYVLZVUVIJVGH-UHFFFAOYSA-N", "C8H10N4O2", -1.0)
+
+
+def test_mass_error():
+    assert abs(mass_error_ppm(CAFFEINE, {"precursor_mz": 195.08765, "adduct": "[M+H]+"})) < 0.1
+    assert 9.9 < mass_error_ppm(CAFFEINE, {"precursor_mz": 195.08765 * (1 + 10e-6), "adduct": "[M+H]+"}) < 10.1
+    assert abs(mass_error_ppm(CAFFEINE, {"precursor_mz": 193.07310, "adduct": "[M-H]-"})) < 0.1
+
+
+def test_mass_error_of_an_ion_that_is_the_molecule():
+    choline = Candidate("C[N+](C)(C)CCO", "", "C5H14NO", -1.0)
+    assert abs(mass_error_ppm(choline, {"precursor_mz": 104.10699, "adduct": "[M]+"})) < 0.1
+
+
+def test_no_mass_error_without_a_known_adduct():
+    assert mass_error_ppm(CAFFEINE, {"precursor_mz": 195.1, "adduct": "[M+Xx]+"}) is None
+    assert mass_error_ppm(CAFFEINE, {"precursor_mz": 195.1}) is None

@@ -1,0 +1,24 @@
+import torch
+from safetensors.torch import load_file
+
+from spec2mol import Spec2MolForConditionalGeneration
+from spec2mol.saving import save_for_hub
+from tests import builders
+
+
+def test_half_stores_float16_once_and_loads_as_float32(tmp_path):
+    model = builders.model()
+    save_for_hub(model, builders.processor(), tmp_path, half=True)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert {weight.dtype for weight in stored.values()} == {torch.float16}
+    assert "language_model.lm_head.weight" not in stored  # tied to the embedding
+    loaded = Spec2MolForConditionalGeneration.from_pretrained(tmp_path)
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], weight.half().float(), rtol=0, atol=0)
+
+
+def test_the_model_itself_is_left_alone(tmp_path):
+    model = builders.model()
+    save_for_hub(model, builders.processor(), tmp_path, half=True)
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import TrainingArguments
+
+from spec2mol import Spec2MolConfig
+from spec2mol.feature_extraction_spec2mol import CONDITIONS
+from spec2mol.training.recipe import Recipe
+from tests import builders
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"model": {}, "data": {}, "arguments": {"max_steps": 5, "seed": 1}}))
+    return path
+
+
+def test_overrides_replace_single_values(recipe):
+    loaded = Recipe.load(recipe, ["arguments.max_steps=7", "model.config.num_query_tokens=3", "trainable=[a, b]"])
+    assert loaded.arguments == {"max_steps": 7, "seed": 1}
+    assert loaded.model == {"config": {"num_query_tokens": 3}}
+    assert loaded.trainable == ["a", "b"]
+
+
+def test_an_override_needs_a_value(recipe):
+    with pytest.raises(ValueError, match="key.subkey=value"):
+        Recipe.load(recipe, ["arguments.max_steps"])
+
+
+def test_unknown_fields_are_an_error(recipe):
+    with pytest.raises(ValueError, match="unknown fields learning_rate"):
+        Recipe.load(recipe, ["learning_rate=1"])
+
+
+def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
+    tokenizer = builders.tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    config = {
+        "encoder_config": builders.ENCODER,
+        "projector_config": builders.PROJECTOR,
+        "text_config": builders.LANGUAGE_MODEL | {"bos_token_id": 0, "eos_token_id": 0},
+        "num_query_tokens": 2,
+    }
+    model, processor = Recipe({"tokenizer": str(tmp_path), "config": config}, {}, {}).load_model()
+    text = model.config.text_config
+    assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (2, 3, 1)
+    assert text.vocab_size == len(tokenizer)
+    assert model.config.soft_token_id == tokenizer.mask_token_id
+    assert processor.num_query_tokens == 2
+    assert model(**processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")).loss > 0
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_sound(path, tmp_path):
+    recipe = Recipe.load(path)
+    TrainingArguments(output_dir=tmp_path, use_cpu=True, **recipe.arguments | {"bf16": False})
+    Spec2MolConfig(**recipe.model["config"])
+    assert set(recipe.condition_dropout) <= set(CONDITIONS)
+    assert set(recipe.data) >= {"train", "validation"}
