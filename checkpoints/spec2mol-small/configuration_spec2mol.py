@@ -1,0 +1,150 @@
+"""Configuration: one composite `Spec2MolConfig` = encoder + conditions + projector + language model, each an ordinary
+sub-config with its own `model_type`."""
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+# The architecture of ncfrey/ChemGPT-4.7M. Its published config keeps GPT-2's bos and eos, which lie outside its
+# vocabulary, so that generation would never stop; its tokenizer's [CLS], [SEP] and [PAD] are meant.
+CHEMGPT_4_7M = {
+    "vocab_size": 684,
+    "hidden_size": 128,
+    "num_layers": 24,
+    "num_heads": 16,
+    "attention_types": [[["global", "local"], 12]],
+    "window_size": 256,
+    "max_position_embeddings": 2048,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "pad_token_id": 1,
+}
+
+
+@strict
+class DreamsConfig(PreTrainedConfig):
+    r"""
+    Configuration of the DreaMS spectrum encoder; the defaults are the official model's (Bushuiev et al., Nature
+    Biotechnology 2025).
+
+    peak_hidden_size (`int`): width of the embedding of [m/z / max_mz, intensity].
+    fourier_hidden_size (`int`): width of the embedding of the m/z's Fourier features. `hidden_size` is the sum of
+        both.
+    fourier_intermediate_size, fourier_num_layers (`int`): hidden width and depth of the Fourier features' MLP.
+    peak_num_layers (`int`): depth of the peak MLP.
+    max_mz (`float`): largest m/z in Da; sets the scale of m/z, the longest Fourier wavelength and the m/z bins.
+    min_wavelength (`float`): half of the shortest Fourier wavelength, in Da.
+    mass_difference_bias (`bool`): add the pairwise differences of the Fourier embeddings to the attention logits.
+    attend_to_padding (`bool`): the official behaviour: real tokens attend to the zero tokens that pad each spectrum to
+        `num_peaks + 1` tokens. False hides the padding, the natural choice for a model trained here.
+    num_peaks (`int`): peaks beside the precursor token; 60 in the official pre-training, 100 in its embedding model.
+    mz_bin_size (`float`): width in Da of the m/z classes of masked-peak pre-training.
+    focal_loss_gamma, retention_order_weight (`float`): of the pre-training loss.
+    """
+
+    model_type = "dreams"
+    base_config_key = "encoder_config"
+
+    peak_hidden_size: int = 44
+    fourier_hidden_size: int = 980
+    peak_num_layers: int = 1
+    fourier_intermediate_size: int = 512
+    fourier_num_layers: int = 5
+    num_hidden_layers: int = 7
+    num_attention_heads: int = 8
+    max_mz: float | int = 1000.0
+    min_wavelength: float = 1e-4
+    mass_difference_bias: bool = True
+    attend_to_padding: bool = True
+    num_peaks: int = 60
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    layer_norm_eps: float = 1e-5
+    mz_bin_size: float | int = 0.05
+    focal_loss_gamma: float | int = 5.0
+    retention_order_weight: float | int = 0.2
+
+    @property
+    def hidden_size(self) -> int:
+        return self.peak_hidden_size + self.fourier_hidden_size
+
+    @property
+    def intermediate_size(self) -> int:
+        return 4 * self.hidden_size
+
+
+@strict
+class ConditionConfig(PreTrainedConfig):
+    r"""
+    Configuration of the condition tokens: what a query says beside its peaks. The vocabularies themselves are the
+    feature extractor's; id 0 of each means unknown.
+
+    num_adducts, num_ion_modes, num_instrument_types (`int`): sizes of the vocabularies, unknown included, and room for
+        later words.
+    num_elements (`int`): elements that a formula is counted in.
+    num_frequencies (`int`): Fourier frequencies for each number (m/z, energy, element count).
+    """
+
+    model_type = "spec2mol_conditions"
+    base_config_key = "condition_config"
+
+    num_adducts: int = 64
+    num_ion_modes: int = 3
+    num_instrument_types: int = 8
+    num_elements: int = 13
+    num_frequencies: int = 16
+
+
+@strict
+class Spec2MolConfig(PreTrainedConfig):
+    r"""
+    The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
+    x 768 with 32 queries and cross-attention in every second layer, and ChemGPT-4.7M.
+
+    encoder_config: the spectrum encoder, or None for a language model alone.
+    condition_config: the condition tokens beside the encoder states, or None for peaks alone.
+    projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
+    text_config: any causal language model.
+    num_query_tokens (`int`): soft tokens for each input.
+    soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
+    contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
+    """
+
+    model_type = "spec2mol"
+    sub_configs_defaults = {
+        "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="dreams", optional=True),
+        "condition_config": SubConfigSpec(config_class=ConditionConfig, optional=True),
+        "projector_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer", optional=True),
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
+    }
+
+    encoder_config: dict | PreTrainedConfig | None = field(default_factory=dict)
+    condition_config: dict | PreTrainedConfig | None = field(default_factory=dict)
+    projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
+    text_config: dict | PreTrainedConfig | None = None
+    num_query_tokens: int = 32
+    soft_token_id: int = 4
+    contrast_size: int = 256
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        if isinstance(self.projector_config, dict):
+            self.projector_config = {"use_qformer_text_input": True} | self.projector_config
+        super().__post_init__(**kwargs)
+        if self.encoder_config is None and (self.projector_config, self.condition_config) != (None, None):
+            raise ValueError("without encoder_config, projector_config and condition_config must be None as well")
+        if self.encoder_config is not None and self.projector_config is None:
+            raise ValueError("encoder_config needs a projector_config")
+        if self.projector_config is not None:
+            self.projector_config.encoder_hidden_size = self.encoder_config.hidden_size
+            self.projector_config.vocab_size = self.text_config.vocab_size
+            self.projector_config.pad_token_id = self.text_config.pad_token_id
+
+
+AutoConfig.register("dreams", DreamsConfig, exist_ok=True)
+AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
+AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
+
+__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig"]

@@ -1,0 +1,358 @@
+"""spec2mol: encoder -> conditions -> projector -> language model, as one config declares them.
+
+Three models share one set of weights:
+- `Spec2MolModel`: spectra -> soft tokens, and features and scores of spectra and molecules;
+- `Spec2MolForPreTraining`: its stage-1 losses (contrast, matching, generation);
+- `Spec2MolForConditionalGeneration`: plus the language model that writes the molecule.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationMixin,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers import initialization as init
+from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput
+
+from .chemistry_spec2mol import set_special_tokens
+from .configuration_spec2mol import Spec2MolConfig
+from .modeling_conditions import ConditionEmbeddings
+from .modeling_dreams import DreamsModel
+from .modeling_qformer import QFormerProjector
+
+ENCODERS = {"dreams": DreamsModel}
+PROJECTORS = {"blip_2_qformer": QFormerProjector}
+
+
+@dataclass
+class EncoderOutput(ModelOutput):
+    """What a projector reads: the encoder's output with the condition tokens appended to `last_hidden_state`.
+
+    last_hidden_state (`(batch, tokens, hidden)`), hidden_states (tuple of the encoder's own states, or None),
+    attention_mask (`(batch, tokens)`, 1 = real).
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attention_mask: torch.LongTensor | None = None
+
+
+@dataclass
+class Spec2MolModelOutput(EncoderOutput):
+    """soft_tokens (`(batch, num_query_tokens, text_config.hidden_size)`), and the `EncoderOutput` they come from."""
+
+    soft_tokens: torch.FloatTensor | None = None
+
+
+@dataclass
+class Spec2MolForPreTrainingOutput(ModelOutput):
+    """loss (`()`): sum of contrast_loss, matching_loss and generation_loss (each `()`).
+    similarity (`(spectra, molecules)`): cosines."""
+
+    loss: torch.FloatTensor | None = None
+    contrast_loss: torch.FloatTensor | None = None
+    matching_loss: torch.FloatTensor | None = None
+    generation_loss: torch.FloatTensor | None = None
+    similarity: torch.FloatTensor | None = None
+
+
+class Spec2MolPreTrainedModel(PreTrainedModel):
+    config: Spec2MolConfig
+    base_model_prefix = "model"
+    main_input_name = "peaks"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["DreamsLayer", "Blip2QFormerLayer", "GPTNeoBlock"]
+    _skip_keys_device_placement = ["past_key_values"]
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, QFormerProjector) and module.config.use_qformer_text_input:
+            init.constant_(module.temperature, 0.07)
+
+
+class Spec2MolModel(Spec2MolPreTrainedModel):
+    # A generating checkpoint holds the language model too
+    _keys_to_ignore_on_load_unexpected = [r"^language_model\."]
+
+    def __init__(self, config: Spec2MolConfig):
+        super().__init__(config)
+        self.encoder = self.conditions = self.projector = None
+        if config.encoder_config is not None:
+            self.encoder = ENCODERS[config.encoder_config.model_type]._from_config(config.encoder_config)
+            self.projector = PROJECTORS[config.projector_config.model_type](config)
+        if config.condition_config is not None:
+            self.conditions = ConditionEmbeddings(config.condition_config, config.encoder_config.hidden_size)
+        self.post_init()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the tensors that describe a query, as the feature extractor gives them."""
+        return sum((part.input_names for part in (self.encoder, self.conditions) if part is not None), ())
+
+    def encode(self, output_hidden_states=None, **inputs) -> EncoderOutput:
+        """Encoder states with the condition tokens behind them. Without condition tensors there are no such tokens."""
+        states = self.encoder(
+            **{name: inputs.get(name) for name in self.encoder.input_names},
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        hidden, mask = states.last_hidden_state, states.attention_mask
+        if self.conditions is not None and inputs.get("condition_mask") is not None:
+            tokens, known = self.conditions(**{name: inputs[name] for name in self.conditions.input_names})
+            hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
+        return EncoderOutput(last_hidden_state=hidden, hidden_states=states.hidden_states, attention_mask=mask)
+
+    def forward(self, output_hidden_states=None, return_dict=None, **inputs) -> tuple | Spec2MolModelOutput:
+        """Args: the tensors of `Spec2MolFeatureExtractor`."""
+        encoded = self.encode(output_hidden_states=output_hidden_states, **inputs)
+        output = Spec2MolModelOutput(soft_tokens=self.projector(encoded), **encoded)
+        return output if return_dict in (None, True) else output.to_tuple()
+
+    def get_spectrum_features(self, **inputs) -> torch.Tensor:
+        """Unit vectors `(batch, num_query_tokens, contrast_size)` of the queries."""
+        return self.projector.spectrum_features(self.encode(**inputs))
+
+    def get_molecule_features(self, molecule_ids, molecule_mask) -> torch.Tensor:
+        """Unit vectors `(batch, contrast_size)` of molecules, from `processor(molecules=...)`."""
+        return self.projector.molecule_features(molecule_ids, molecule_mask)
+
+    def score(self, spectra, molecules) -> torch.Tensor:
+        """How well each molecule explains each spectrum, `(spectra, molecules)`: cosine / temperature plus the log
+        odds of the matching head; higher is better, and only the order within a row means something.
+
+        Args:
+            spectra: tensors of `processor(spectra=...)`.
+            molecules: tensors of `processor(molecules=...)`.
+        """
+        ids, mask = molecules["molecule_ids"], molecules["molecule_mask"]
+        encoded = self.encode(**{name: spectra[name] for name in self.input_names if name in spectra})
+        cosine = self.projector.similarity(
+            self.projector.spectrum_features(encoded), self.projector.molecule_features(ids, mask)
+        )
+        odds = []
+        for row in range(len(cosine)):
+            repeated = EncoderOutput(
+                last_hidden_state=encoded.last_hidden_state[row : row + 1].expand(len(ids), -1, -1),
+                attention_mask=encoded.attention_mask[row : row + 1].expand(len(ids), -1),
+            )
+            other, this = self.projector.matching_logits(repeated, ids, mask).unbind(-1)
+            odds.append(this - other)
+        return cosine / self.projector.temperature + torch.stack(odds)
+
+
+class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
+    """Stage 1 (`represent`): contrast + matching + generation, 1:1:1, as BLIP-2. No weights of its own."""
+
+    accepts_loss_kwargs = False  # Means over the batch: the Trainer must divide them among accumulated batches.
+
+    def __init__(self, config: Spec2MolConfig):
+        super().__init__(config)
+        self.model = Spec2MolModel(config)
+        self.post_init()
+
+    def forward(
+        self, molecule_ids, molecule_mask, identity=None, return_dict=None, **inputs
+    ) -> tuple | Spec2MolForPreTrainingOutput:
+        """
+        Args:
+            molecule_ids, molecule_mask: `(batch, text)`, of `processor(molecules=...)`; row i is spectrum i's
+                molecule.
+            identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are
+                positives of each other, never negatives. By default all molecules differ.
+        """
+        projector = self.model.projector
+        encoded = self.model.encode(**inputs)
+        if identity is None:
+            identity = torch.arange(len(molecule_ids), device=molecule_ids.device)
+        same = identity[:, None] == identity[None, :]
+
+        similarity = projector.similarity(
+            projector.spectrum_features(encoded), projector.molecule_features(molecule_ids, molecule_mask)
+        )
+        logits = similarity.float() / projector.temperature
+        targets = same / same.sum(1, keepdim=True)
+        contrast_loss = (
+            nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+            + nn.functional.cross_entropy(logits.T, targets, label_smoothing=0.1)
+        ) / 2
+
+        matching_loss = self._matching_loss(encoded, molecule_ids, molecule_mask, logits.detach(), same)
+        next_tokens = projector.generation_logits(encoded, molecule_ids, molecule_mask)[:, :-1]
+        labels = molecule_ids[:, 1:].masked_fill(molecule_mask[:, 1:] == 0, -100)
+        generation_loss = nn.functional.cross_entropy(next_tokens.flatten(0, 1).float(), labels.flatten())
+
+        output = Spec2MolForPreTrainingOutput(
+            loss=contrast_loss + matching_loss + generation_loss,
+            contrast_loss=contrast_loss,
+            matching_loss=matching_loss,
+            generation_loss=generation_loss,
+            similarity=similarity,
+        )
+        return output if return_dict in (None, True) else output.to_tuple()
+
+    def _matching_loss(self, encoded, molecule_ids, molecule_mask, logits, same):
+        """Each pair against one wrong molecule and one wrong spectrum, drawn in proportion to their similarity."""
+        positives = torch.arange(len(molecule_ids), device=molecule_ids.device)
+        has_negative = (~same).any(1)  # A batch of one molecule has none.
+        weights = logits.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
+        wrong_molecule = torch.multinomial(weights[has_negative], 1)[:, 0]
+        weights = logits.T.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
+        wrong_spectrum = torch.multinomial(weights[has_negative], 1)[:, 0]
+        kept = positives[has_negative]
+        spectra = torch.cat([positives, kept, wrong_spectrum])
+        molecules = torch.cat([positives, wrong_molecule, kept])
+        pairs = EncoderOutput(
+            last_hidden_state=encoded.last_hidden_state[spectra], attention_mask=encoded.attention_mask[spectra]
+        )
+        match_logits = self.model.projector.matching_logits(pairs, molecule_ids[molecules], molecule_mask[molecules])
+        labels = (torch.arange(len(spectra), device=spectra.device) < len(positives)).long()
+        return nn.functional.cross_entropy(match_logits.float(), labels)
+
+
+class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin):
+    """Writes molecules: soft tokens take the place of placeholders in the language model's prompt (stages 2 and 3)."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: Spec2MolConfig):
+        super().__init__(config)
+        self.model = Spec2MolModel(config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.generation_config = self.language_model.generation_config
+        self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
+        self.post_init()
+
+    @classmethod
+    def from_pretrained_parts(cls, encoder: str, language_model: str, **config) -> "Spec2MolForConditionalGeneration":
+        """A model of pre-trained parts joined by a new projector.
+
+        Args:
+            encoder: Hub name or folder of a spectrum encoder, such as one that `spec2mol convert-dreams` wrote.
+            language_model: Hub name or folder of a causal language model and its tokenizer, such as
+                `ncfrey/ChemGPT-4.7M`. Its start, end, padding and placeholder ids are taken from the tokenizer.
+            config: further fields of `Spec2MolConfig`.
+        """
+        decoder = AutoModelForCausalLM.from_pretrained(language_model)
+        # Not AutoTokenizer: beside a gpt_neo config it would make a GPT-2 tokenizer of ChemGPT's tokenizer.json.
+        tokenizer = set_special_tokens(PreTrainedTokenizerFast.from_pretrained(language_model))
+        for holder in (decoder.config, decoder.generation_config):
+            holder.bos_token_id = tokenizer.bos_token_id
+            holder.eos_token_id = tokenizer.eos_token_id
+            holder.pad_token_id = tokenizer.pad_token_id
+        encoder_config = AutoConfig.from_pretrained(encoder)
+        encoder_model = ENCODERS[encoder_config.model_type].from_pretrained(encoder)
+        model = cls(
+            Spec2MolConfig(
+                encoder_config=encoder_model.config,
+                text_config=decoder.config,
+                soft_token_id=tokenizer.mask_token_id,
+                **config,
+            )
+        )
+        model.model.encoder = encoder_model
+        model.language_model = decoder
+        decoder.generation_config.suppress_tokens = model.generation_config.suppress_tokens
+        model.generation_config = decoder.generation_config
+        return model
+
+    def get_input_embeddings(self):
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self):
+        return self.language_model.get_output_embeddings()
+
+    def get_spectrum_features(self, **inputs) -> torch.Tensor:
+        return self.model.get_spectrum_features(**inputs)
+
+    def get_molecule_features(self, molecule_ids, molecule_mask) -> torch.Tensor:
+        return self.model.get_molecule_features(molecule_ids, molecule_mask)
+
+    def score(self, spectra, molecules) -> torch.Tensor:
+        return self.model.score(spectra, molecules)
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        inputs_embeds=None,
+        soft_tokens=None,
+        labels=None,
+        logits_to_keep=0,
+        **kwargs,
+    ) -> tuple | CausalLMOutputWithPast:
+        """
+        Args:
+            input_ids: `(batch, length)`; each `config.soft_token_id` is replaced by a soft token.
+            soft_tokens: `(batch, num_query_tokens, hidden)`, by default computed from the query's tensors.
+            labels: `(batch, length)`, -100 = no loss.
+            kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
+
+        Raises:
+            ValueError: placeholders and soft tokens differ in number.
+        """
+        inputs = {name: kwargs.pop(name) for name in self.model.input_names if name in kwargs}
+        if soft_tokens is None and inputs:
+            soft_tokens = self.model(**inputs).soft_tokens
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        if soft_tokens is not None:
+            inputs_embeds = self._insert(soft_tokens, input_ids, inputs_embeds)
+        elif input_ids is not None and past_key_values is None and (input_ids == self.config.soft_token_id).any():
+            raise ValueError("input_ids hold placeholders of soft tokens, but no spectrum is given")
+        if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
+            position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
+        return self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            labels=labels,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
+        )
+
+    def _insert(self, soft_tokens, input_ids, inputs_embeds):
+        placeholders = input_ids == self.config.soft_token_id
+        if placeholders.sum() != soft_tokens.shape[:2].numel():
+            raise ValueError(
+                f"{placeholders.sum()} placeholders (id {self.config.soft_token_id}) in input_ids, but "
+                f"{soft_tokens.shape[0]} x {soft_tokens.shape[1]} soft tokens"
+            )
+        mask = placeholders[..., None].expand_as(inputs_embeds)
+        return inputs_embeds.masked_scatter(mask, soft_tokens.to(inputs_embeds.dtype))
+
+    @torch.no_grad()
+    def generate(self, inputs=None, **kwargs):
+        """As `GenerationMixin.generate`, with the tensors of `processor(spectra=...)`. Each spectrum is encoded once,
+        however many beams or samples it gets."""
+        query = {name: kwargs.pop(name) for name in self.model.input_names if name in kwargs}
+        if query:
+            kwargs["soft_tokens"] = self.model(**query).soft_tokens
+        return super().generate(inputs, **kwargs)
+
+    def prepare_inputs_for_generation(self, *args, is_first_iteration=False, **kwargs):
+        inputs = super().prepare_inputs_for_generation(*args, is_first_iteration=is_first_iteration, **kwargs)
+        if not is_first_iteration and kwargs.get("use_cache", True):
+            inputs.pop("soft_tokens", None)  # They are in the cache.
+        return inputs
+
+
+__all__ = [
+    "Spec2MolForConditionalGeneration",
+    "Spec2MolForPreTraining",
+    "Spec2MolModel",
+    "Spec2MolPreTrainedModel",
+]

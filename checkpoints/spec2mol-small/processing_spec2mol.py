@@ -1,0 +1,125 @@
+"""Spectra and molecules in, model inputs out; token ids in, molecules out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from transformers import AutoFeatureExtractor, BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
+
+from .chemistry_spec2mol import from_selfies, selfies_dialect, set_special_tokens, to_selfies
+from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
+
+IGNORED = -100
+
+
+class Spec2MolProcessor(ProcessorMixin):
+    """
+    The language model reads [soft token] * num_query_tokens, start, SELFIES symbols, end. The SELFIES dialect is the
+    one that the tokenizer's vocabulary is made of.
+
+    Args:
+        feature_extractor: `Spec2MolFeatureExtractor`.
+        tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a
+            soft token.
+        num_query_tokens: of the model's config.
+    """
+
+    def __init__(self, feature_extractor, tokenizer, num_query_tokens: int = 32, chat_template=None):
+        self.num_query_tokens = num_query_tokens
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def from_pretrained_parts(
+        cls, encoder: str, language_model: str, num_query_tokens: int = 32
+    ) -> "Spec2MolProcessor":
+        """The processor of `Spec2MolForConditionalGeneration.from_pretrained_parts` with the same arguments."""
+        feature_extractor = AutoFeatureExtractor.from_pretrained(encoder).to_dict() | {"conditions": True}
+        tokenizer = set_special_tokens(PreTrainedTokenizerFast.from_pretrained(language_model))
+        return cls(Spec2MolFeatureExtractor.from_dict(feature_extractor), tokenizer, num_query_tokens)
+
+    @property
+    def dialect(self) -> str:
+        return selfies_dialect(self.tokenizer)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.feature_extractor.model_input_names, "input_ids", "attention_mask"]
+
+    def __call__(
+        self, spectra=None, molecules: str | Sequence[str] | None = None, return_tensors: str | None = None, **kwargs
+    ) -> BatchFeature:
+        """
+        Args:
+            spectra: what `Spec2MolFeatureExtractor` takes.
+            molecules: SMILES.
+
+        Returns:
+            The tensors of the spectra, and
+            - for spectra alone, the prompt for `generate`: input_ids, attention_mask `(batch, num_query_tokens + 1)`;
+            - for spectra and molecules, training examples: input_ids, attention_mask and labels `(batch, length)`, the
+              target ended by the end token, -100 on prompt and padding;
+            - for molecules alone, molecule_ids and molecule_mask `(batch, length)`, for comparing and matching.
+
+        Raises:
+            ValueError: neither given, different numbers of both, or a molecule that SELFIES cannot write.
+        """
+        if spectra is None and molecules is None:
+            raise ValueError("give spectra, molecules or both")
+        molecules = [molecules] if isinstance(molecules, str) else molecules
+        data = {} if spectra is None else dict(self.feature_extractor(spectra, **kwargs))
+        targets = None if molecules is None else [self.encode_molecule(smiles) for smiles in molecules]
+        if spectra is None:
+            data["molecule_ids"], data["molecule_mask"] = self._pad(targets)
+            return BatchFeature(data, tensor_type=return_tensors)
+
+        batch = len(data["peaks"])
+        if targets is None:
+            prompt = [*self._soft_tokens, self.tokenizer.bos_token_id]
+            data["input_ids"], data["attention_mask"] = self._pad([prompt] * batch)
+        else:
+            if len(targets) != batch:
+                raise ValueError(f"{batch} spectra but {len(targets)} molecules")
+            data |= self.training_text(targets)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def training_text(self, targets: Sequence[Sequence[int]], soft_tokens: bool = True) -> dict[str, np.ndarray]:
+        """Targets of `encode_molecule`, behind the places of the soft tokens or alone -> input_ids, attention_mask and
+        labels, padded on the right; the loss is on what follows the start token."""
+        prefix = self._soft_tokens if soft_tokens else []
+        ids, mask = self._pad([[*prefix, *target] for target in targets])
+        labels = np.where(mask == 1, ids, IGNORED)
+        labels[:, : len(prefix) + 1] = IGNORED
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    @property
+    def _soft_tokens(self) -> list[int]:
+        return [self.tokenizer.mask_token_id] * self.num_query_tokens
+
+    def encode_molecule(self, smiles: str) -> list[int]:
+        """SMILES -> [start, symbols, end]. Raises ValueError if SELFIES cannot write it or a symbol is not in the
+        vocabulary."""
+        selfies = to_selfies(smiles, dialect=self.dialect)
+        if selfies is None:
+            raise ValueError(f"no SELFIES for {smiles!r}: not a molecule that RDKit and SELFIES can read")
+        symbols = self.tokenizer(selfies, add_special_tokens=False)["input_ids"]
+        if self.tokenizer.unk_token_id in symbols:
+            raise ValueError(f"no tokens for {smiles!r}: it has atoms that the vocabulary lacks")
+        return [self.tokenizer.bos_token_id, *symbols, self.tokenizer.eos_token_id]
+
+    def decode_molecules(self, ids) -> list[str | None]:
+        """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        # An unknown symbol would be skipped like a special one, and the rest be another molecule.
+        unknown = [self.tokenizer.unk_token_id in row for row in (ids.tolist() if hasattr(ids, "tolist") else ids)]
+        return [None if u else from_selfies(t, dialect=self.dialect) for u, t in zip(unknown, texts, strict=True)]
+
+    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and mask, padded on the right."""
+        longest = max((len(row) for row in rows), default=0)
+        ids = np.full((len(rows), longest), self.tokenizer.pad_token_id, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        return ids, mask
+
+
+__all__ = ["Spec2MolProcessor"]
