@@ -34,9 +34,16 @@ def run(args) -> int:
     if args.output is not None:
         results.to_parquet(args.output)
 
+    print_report(results)
+    return 0
+
+
+def print_report(results: pd.DataFrame):
+    """Figures of each track, beside those of the control and the difference over the same spectra."""
     table = Table("track", "figure", "with peaks", "peaks removed", "difference")
     for track in TRACKS:
-        with_peaks, removed = (results.query("track == @track and peaks == @peaks") for peaks in (True, False))
+        of_track = results[results["track"] == track]
+        with_peaks, removed = of_track[of_track["peaks"]], of_track[~of_track["peaks"]]
         molecules = with_peaks["inchikey"].to_numpy()
         for metric, label in METRICS.items():
             a, b = with_peaks[metric].to_numpy(), removed[metric].to_numpy()
@@ -45,7 +52,6 @@ def run(args) -> int:
     console = Console(width=120)
     console.print(table)
     console.print(
-        f"{len(rows)} spectra of {len(set(results['inchikey']))} molecules; means over molecules with 95% bootstrap "
+        f"{len(with_peaks)} spectra of {len(set(molecules))} molecules; means over molecules with 95% bootstrap "
         "intervals; greedy decoding; peaks removed keeps all metadata"
     )
-    return 0

@@ -13,7 +13,9 @@ from ..processing_spec2mol import Spec2MolProcessor
 class Spec2MolCollator:
     """Rows of `load_examples` -> tensors of `Spec2MolForConditionalGeneration`.
 
-    condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it.
+    condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it. The
+        precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, and a model that
+        always has it learns that by heart instead of reading the peaks.
     """
 
     processor: Spec2MolProcessor
@@ -33,4 +35,7 @@ class Spec2MolCollator:
         probabilities = torch.tensor([self.condition_dropout.get(name, 0.0) for name in CONDITIONS])
         kept = torch.rand(batch["condition_mask"].shape) >= probabilities
         batch["condition_mask"] = batch["condition_mask"] * kept
+        # The precursor is the encoder's first token as well; it stays if there is nothing else to read.
+        has_peaks = batch["peaks_mask"].sum(1) > 1
+        batch["peaks_mask"][:, 0] *= kept[:, CONDITIONS.index("precursor_mz")] | ~has_peaks
         return batch
