@@ -62,14 +62,15 @@ def losses(folder, checkpoint):
 
 def test_align_trains_saves_and_resumes(recipe, tmp_path):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    main([str(recipe), "--output", str(whole)])
+    exact = "arguments.bf16=false"  # bfloat16 rounds alike only where memory happens to be aligned alike
+    main([str(recipe), "--output", str(whole), exact])
     assert losses(whole, "checkpoint-6")[-1] < losses(whole, "checkpoint-6")[0]
 
     # The same run, stopped after three steps and gone on with: the schedule is that of six.
     (resumed / "checkpoint-3").parent.mkdir()
     (whole / "checkpoint-3").rename(resumed / "checkpoint-3")
-    main([str(recipe), "--output", str(resumed), "--resume"])
-    assert losses(resumed, "checkpoint-6") == pytest.approx(losses(whole, "checkpoint-6"), abs=1e-4)
+    main([str(recipe), "--output", str(resumed), "--resume", exact])
+    assert losses(resumed, "checkpoint-6") == pytest.approx(losses(whole, "checkpoint-6"), abs=1e-5)
 
     from transformers import AutoModelForCausalLM, AutoProcessor
 

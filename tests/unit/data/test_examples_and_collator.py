@@ -64,6 +64,14 @@ def test_condition_dropout_hides_the_named_conditions(table):
     assert seen[CONDITIONS.index("precursor_mz")] == 1
 
 
+def test_a_hidden_precursor_is_hidden_from_the_encoder_too(table):
+    rows = load_examples(table, processor()).to_list()
+    batch = Spec2MolCollator(processor(), {"precursor_mz": 1.0})([*rows, rows[0] | {"mzs": [], "intensities": []}])
+    assert (batch["condition_mask"][:, CONDITIONS.index("precursor_mz")] == 0).all()
+    assert batch["peaks_mask"][:, 0].tolist() == [0, 0, 0, 0, 1]  # something must be left to read
+    assert batch["peaks_mask"].sum(1).tolist() == [5, 8, 1, 3, 1]
+
+
 def test_unknown_condition_names_are_an_error():
     with pytest.raises(ValueError, match="no such conditions: energy"):
         Spec2MolCollator(processor(), {"energy": 0.1})
