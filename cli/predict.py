@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from tqdm import tqdm
 
 from ..generation_spec2mol import mass_error_ppm, predict_molecules
@@ -74,7 +74,7 @@ def to_rows(spectrum, candidates) -> list[dict]:
 
 
 def print_table(rows: list[dict]):
-    table = Table("query", "rank", "SMILES", "formula", "score", "mass error, ppm")
+    table = Table("query", "rank", Column("SMILES", overflow="fold"), "formula", "score", "mass error, ppm")
     for row in rows:
         if row["rank"] in (None, 1) and table.row_count:
             table.add_section()
