@@ -228,6 +228,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.generation_config = self.language_model.generation_config
         self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
+        # transformers' default of 20 tokens would cut most molecules off.
+        room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_query_tokens - 1
+        self.generation_config.max_new_tokens = min(256, room)
         self.post_init()
 
     @classmethod
@@ -260,6 +263,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         model.model.encoder = encoder_model
         model.language_model = decoder
         decoder.generation_config.suppress_tokens = model.generation_config.suppress_tokens
+        decoder.generation_config.max_new_tokens = model.generation_config.max_new_tokens
         model.generation_config = decoder.generation_config
         return model
 

@@ -675,3 +675,10 @@ class TestPreTrainedParts:
         inputs = Spec2MolProcessor.from_pretrained(tmp_path)(spectra=spectra(), return_tensors="pt")
         expected = model.generate(**processor(spectra=spectra(), return_tensors="pt"), max_new_tokens=5)
         assert torch.equal(loaded.generate(**inputs, max_new_tokens=5), expected)
+
+
+def test_generation_is_not_cut_off_by_default():
+    """Without a length, as far as a molecule may need and the language model has positions for."""
+    assert builders.model().generation_config.max_new_tokens == 64 - NUM_QUERIES - 1
+    roomy = builders.model(language_model={"max_position_embeddings": 512})
+    assert roomy.generation_config.max_new_tokens == 256
