@@ -14,8 +14,8 @@ class Spec2MolCollator:
     """Rows of `load_examples` -> tensors of `Spec2MolForConditionalGeneration`.
 
     condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it. The
-        precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, and a model that
-        always has it learns that by heart instead of reading the peaks.
+        precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, so a model
+        that always has it may learn that by heart instead of reading the peaks.
     """
 
     processor: Spec2MolProcessor
