@@ -133,3 +133,10 @@ def train(model, inputs, steps: int, learning_rate: float = 5e-3) -> list[float]
         losses.append(loss.item())
     model.eval()
     return losses
+
+
+def trained(steps: int) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+    """A model that learned `MOLECULES` from `spectra()`, by heart if `steps` suffice, and its processor."""
+    learner, tool = model(), processor()
+    train(learner, tool(spectra=spectra(), molecules=MOLECULES, return_tensors="pt"), steps)
+    return learner, tool

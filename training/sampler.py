@@ -13,14 +13,14 @@ class TwoLengthsSampler(Sampler[int]):
     same number of text tokens and of peaks: a pool of shuffled examples is sorted by text, cut into shelves, each
     shelf sorted by peaks and cut into batches, and all batches are shuffled."""
 
+    POOL_BATCHES = 64
+
     def __init__(self, num_tokens: Sequence[int], num_peaks: Sequence[int], batch_size: int, seed: int):
         self.num_tokens = torch.as_tensor(num_tokens)
         self.num_peaks = torch.as_tensor(num_peaks)
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-
-    POOL_BATCHES = 64
 
     def set_epoch(self, epoch: int):
         self.epoch = epoch

@@ -10,10 +10,7 @@ from tests import builders
 @pytest.fixture(scope="module")
 def trained():
     """A model that knows its four spectra by heart."""
-    model, processor = builders.model(), builders.processor()
-    inputs = processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
-    builders.train(model, inputs, 150)
-    return model, processor
+    return builders.trained(steps=150)
 
 
 def test_best_candidate_is_the_molecule_the_model_knows(trained):

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from spec2mol.saving import save_for_hub
 from tests import builders
@@ -9,10 +8,7 @@ from tests import builders
 def model_folder(tmp_path_factory):
     """A tiny model that writes molecules of a few atoms, as `train.py` would leave it."""
     folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    model, processor = builders.model(), builders.processor()
-    builders.train(model, processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt"), 60)
-    save_for_hub(model, processor, folder)
+    save_for_hub(*builders.trained(steps=60), folder)
     return folder
 
 

@@ -10,10 +10,7 @@ from tests import builders
 
 @pytest.fixture(scope="module")
 def trained():
-    model, processor = builders.model(), builders.processor()
-    inputs = processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
-    builders.train(model, inputs, 150)
-    return model, processor
+    return builders.trained(steps=150)
 
 
 @pytest.fixture
