@@ -1,5 +1,6 @@
 """The model to use: a folder, a Hub name, or the checkpoint that ships with the package."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +14,45 @@ from .processing_spec2mol import Spec2MolProcessor
 DEFAULT_MODEL = str(Path(__file__).parent / "checkpoints" / "spec2mol-small")
 
 
-def load_model(name: str = DEFAULT_MODEL) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+def load_model(
+    name: str = DEFAULT_MODEL, merge: bool = True
+) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
     """Model in evaluation mode, and processor.
+
+    Args:
+        name: a folder or a Hub name. A folder of LoRA weights, as PEFT writes them, gives the base model that it names
+            with these weights, in float32.
+        merge: add LoRA weights to those they adapt; else they stay beside them.
 
     Raises:
         ValueError: no such folder or Hub name, or something that is no spec2mol model; one line that says what it is.
     """
+    if Path(name, "adapter_config.json").is_file():
+        return _load_adapted(name, merge)
     if (model_type := _config(name).model_type) != "spec2mol":
         raise ValueError(f"{name}: a {model_type} model, not a spec2mol one")
-    model = _from_pretrained(Spec2MolForConditionalGeneration, name).eval()
-    return model, _from_pretrained(Spec2MolProcessor, name)
+    model, info = _from_pretrained(Spec2MolForConditionalGeneration, name, output_loading_info=True)
+    if info["missing_keys"]:
+        raise ValueError(f"{name}: no weights for {min(info['missing_keys'])}; a stage that trains it must follow")
+    return model.eval(), _from_pretrained(Spec2MolProcessor, name)
+
+
+def _load_adapted(folder: str, merge: bool) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise ValueError(f'{folder} holds LoRA weights: pip install "spec2mol[lora]"') from None
+    base = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    try:
+        model, processor = load_model(base)
+    except ValueError as error:
+        raise ValueError(f"{folder}/adapter_config.json names its base model: {error}") from None
+    try:
+        adapted = PeftModel.from_pretrained(model.float(), folder)
+    except Exception as error:  # as in _from_pretrained
+        raise ValueError(f"{folder}: its LoRA weights do not fit {base} ({_first_line(error)})") from None
+    model = adapted.merge_and_unload() if merge else adapted.get_base_model()
+    return model.eval(), processor
 
 
 def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureExtractor]:
@@ -57,9 +87,9 @@ def _config(name: str) -> PreTrainedConfig:
         raise ValueError(f"{name}: no model there ({_first_line(error)})") from None
 
 
-def _from_pretrained(cls, name: str):
+def _from_pretrained(cls, name: str, **kwargs):
     try:
-        return cls.from_pretrained(name)
+        return cls.from_pretrained(name, **kwargs)
     except Exception as error:  # Weights may be missing, damaged or a pickle that torch refuses to open.
         raise ValueError(f"{name}: {cls.__name__} cannot be loaded ({_first_line(error)})") from None
 

@@ -115,6 +115,29 @@ def model(cls=Spec2MolForConditionalGeneration, seed: int = 25, **parts):
     return built
 
 
+def stage_record(**fields) -> dict:
+    """A stage in training_record.json, as `write_record` writes it."""
+    train = {
+        "file": "train.parquet",
+        "rows": 49222,
+        "molecules": 4431,
+        "licenses": {"CC BY": 22145, "dl-de/by-2-0": 14490, "CC BY-SA": 8243, "CC0": 4344},
+        "sources": {"massbank": 49222},
+        "contributors": {"BAFG": 14490, "Eawag": 11230},
+    }
+    return {
+        "recipe": "align_tiny",
+        "origin": {"from": "runs/language"},
+        "trained": ["model.*"],
+        "data": {"train": train, "validation": {"file": "val.parquet", "rows": 2993}, "train_limit": 40000},
+        "condition_dropout": {"formula": 0.5},
+        "steps": 60,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "seed": 0,
+    } | fields
+
+
 def spectrum_tensors(base: Spec2MolModel, inputs) -> dict[str, torch.Tensor]:
     """Those of the processor's tensors that describe a query."""
     return {name: inputs[name] for name in base.input_names}
