@@ -40,6 +40,8 @@ class DreamsConfig(PreTrainedConfig):
     attend_to_padding (`bool`): the official behaviour: real tokens attend to the zero tokens that pad each spectrum to
         `num_peaks + 1` tokens. False hides the padding, the natural choice for a model trained here.
     num_peaks (`int`): peaks beside the precursor token; 60 in the official pre-training, 100 in its embedding model.
+    num_fragment_elements (`int`): elements that explained peaks are counted in, see `FragmentEmbeddings`; 0 = peaks
+        are m/z and intensity alone, as the official model's.
     mz_bin_size (`float`): width in Da of the m/z classes of masked-peak pre-training.
     focal_loss_gamma, retention_order_weight (`float`): of the pre-training loss.
     """
@@ -59,6 +61,7 @@ class DreamsConfig(PreTrainedConfig):
     mass_difference_bias: bool = True
     attend_to_padding: bool = True
     num_peaks: int = 60
+    num_fragment_elements: int = 0
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     layer_norm_eps: float = 1e-5

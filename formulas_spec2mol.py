@@ -180,20 +180,33 @@ def explain_peaks(spectrum: Mapping, formula: str, ppm: float = 10.0) -> Explain
     """
     mzs = np.asarray(spectrum["mzs"], np.float64)
     adduct = _adduct(spectrum)
-    ion = _ion_counts(_counts(formula)[None], adduct)
+    ion = _ion_counts(_counts(formula)[None], adduct)[0]
     counts = np.zeros((len(mzs), len(FRAGMENT_ELEMENTS)), np.int64)
     errors = np.full(len(mzs), np.nan)
-    if (ion < 0).any():
+    if (ion < 0).any() or not len(mzs):
         return ExplainedPeaks(counts, errors)
-    hits = _decompose_peaks(mzs, np.sign(ADDUCTS[adduct].charge), ion, ppm)
-    fits = _contained(hits.words, _pack(ion[:, :4]))[:, 0]
-    fragments = np.concatenate([_unpack(hits.words[fits]), hits.others[hits.other[fits]]], axis=1)
-    peak, error = hits.peak[fits], hits.error_ppm[fits]
-    possible = fragments @ _VALENCE_MINUS_2 >= -3  # An even-electron cation may have one hydrogen too many.
-    fragments, peak, error = fragments[possible], peak[possible], error[possible]
-    order = np.argsort(-np.abs(error), kind="stable")  # Of several, the last one written stays: the nearest.
-    counts[peak[order]], errors[peak[order]] = fragments[order], error[order]
+    skeletons, masses, most_hydrogens = _skeletons(tuple(ion.tolist()))
+    rest = (mzs + np.sign(ADDUCTS[adduct].charge) * ELECTRON_MASS)[:, None] - masses
+    hydrogens = np.rint(rest / _MASSES[1])  # No error of a peak is as large as half a hydrogen.
+    rest -= hydrogens * _MASSES[1]
+    distance = np.where((hydrogens >= 0) & (hydrogens <= most_hydrogens), np.abs(rest), np.inf)
+    peak, nearest = np.arange(len(mzs)), distance.argmin(1)
+    fits = distance[peak, nearest] <= mzs * ppm * 1e-6
+    peak, nearest = peak[fits], nearest[fits]
+    counts[peak] = skeletons[nearest]
+    counts[peak, 1] = hydrogens[peak, nearest]
+    errors[peak] = rest[peak, nearest] / mzs[peak] * 1e6
     return ExplainedPeaks(counts, errors)
+
+
+@lru_cache(maxsize=1024)
+def _skeletons(ion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sub-formulas of an ion but for their hydrogens `(skeletons, elements)`, their masses (Da), and the most
+    hydrogens that each may bind: one more than its valences in an even-electron cation."""
+    rest = (ion[0], 0, *ion[2:])
+    counts = np.array(list(product(*(range(n + 1) for n in rest))), np.int64)
+    free = counts @ _VALENCE_MINUS_2
+    return counts, counts @ _MASSES, np.minimum(ion[1], free + 3)
 
 
 def hill_formula(counts: Sequence[int]) -> str:

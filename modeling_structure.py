@@ -1,5 +1,6 @@
 """Structure head: what the soft tokens say of the molecule before any language model reads them."""
 
+import torch
 from torch import nn
 
 from .configuration_spec2mol import Spec2MolConfig
@@ -23,7 +24,18 @@ class StructureHead(nn.Module):
         """`(batch, queries, hidden)` -> logits of the fingerprint's bits `(batch, fingerprint_size)` and square roots
         of element counts `(batch, num_elements)`."""
         states = self.hidden(soft_tokens).relu().mean(1)
-        return self.fingerprint(states) - 4.0, self.elements(states)  # Untrained, a bit is set with 2 %.
+        return self.fingerprint(states), self.elements(states)
+
+    @torch.no_grad()
+    def start_from(self, frequencies, roots):
+        """Untrained, predict what is so of molecules in general: the bits' frequencies `(fingerprint_size,)` and the
+        mean roots of element counts `(num_elements,)`. Gradient steps would take hundreds of batches to get there."""
+        self.fingerprint.bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
+        self.elements.bias.copy_(roots)
+
+    @property
+    def is_untrained(self) -> bool:
+        return not self.fingerprint.bias.any()
 
     def loss(self, soft_tokens, fingerprint, element_counts):
         """Cross-entropy of the bits in nats per set bit, plus the squared error of the roots of the counts.

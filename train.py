@@ -14,7 +14,7 @@ from transformers import TrainingArguments, set_seed
 
 from spec2mol.data.augmentation import Augmentation
 from spec2mol.data.collator import Spec2MolCollator
-from spec2mol.data.examples import load_examples
+from spec2mol.data.examples import load_examples, structure_statistics
 from spec2mol.modeling_spec2mol import Spec2MolForPreTraining
 from spec2mol.saving import save_for_hub
 from spec2mol.training.freezing import set_trainable
@@ -50,6 +50,12 @@ def main(argv=None):
     structure = model.config.structure_config
     size = None if structure is None else structure.fingerprint_size
     data = recipe.data
+    train_dataset = load_examples(
+        data["train"], processor, data.get("train_limit"), data.get("max_tokens"), fingerprint_size=size
+    )
+    head = model.model.structure_head
+    if head is not None and head.is_untrained:
+        head.start_from(*structure_statistics(train_dataset))
     trainer = Spec2MolTrainer(
         trained,
         arguments,
@@ -58,9 +64,7 @@ def main(argv=None):
         ),
         eval_collator=Spec2MolCollator(processor, pairs=represent),
         frozen=frozen,
-        train_dataset=load_examples(
-            data["train"], processor, data.get("train_limit"), data.get("max_tokens"), fingerprint_size=size
-        ),
+        train_dataset=train_dataset,
         eval_dataset=load_examples(data["validation"], processor, data.get("validation_limit"), fingerprint_size=size),
         processing_class=processor,
     )

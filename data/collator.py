@@ -51,9 +51,11 @@ class Spec2MolCollator:
     def _spectra(self, rows) -> dict[str, torch.Tensor]:
         if self.augmentation is not None:
             rows = [self.augmentation(row) for row in rows]
-        batch = dict(self.processor.feature_extractor(rows, return_tensors="pt"))
         probabilities = torch.tensor([self.condition_dropout.get(name, 0.0) for name in CONDITIONS])
-        kept = torch.rand(batch["condition_mask"].shape) >= probabilities
+        kept = torch.rand(len(rows), len(CONDITIONS)) >= probabilities
+        knows_formula = kept[:, CONDITIONS.index("formula")]  # If not, it must not explain the peaks either.
+        rows = [row if knows else row | {"formula": None} for row, knows in zip(rows, knows_formula, strict=True)]
+        batch = dict(self.processor.feature_extractor(rows, return_tensors="pt"))
         batch["condition_mask"] = batch["condition_mask"] * kept
         # The precursor is the encoder's first token as well; it stays if there is nothing else to read.
         has_peaks = batch["peaks_mask"].sum(1) > 1

@@ -6,6 +6,7 @@ from functools import lru_cache
 from glob import glob
 
 import numpy as np
+import torch
 from datasets import Dataset, concatenate_datasets, load_dataset
 
 from ..chemistry_spec2mol import molecular_formula, morgan_fingerprint, parse_formula
@@ -66,6 +67,14 @@ def _load(path, processor, limit, max_tokens, fingerprint_size):
         longer = f" or they are longer than {max_tokens} tokens" if max_tokens else ""
         print(f"{path}: {dropped} of {len(examples)} rows dropped, SELFIES cannot write their molecules{longer}")
     return kept
+
+
+def structure_statistics(examples: Dataset, sample: int = 10_000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a random sample of examples with fingerprints: frequencies of the bits, and mean roots of element counts."""
+    some = examples.shuffle(seed=0).select(range(min(sample, len(examples)))).with_format("numpy")
+    frequencies = np.unpackbits(np.asarray(some["fingerprint"][:], np.uint8), axis=1).mean(0)
+    roots = np.sqrt(np.asarray(some["element_counts"][:])).mean(0)
+    return torch.from_numpy(frequencies).float(), torch.from_numpy(roots).float()
 
 
 def _add_target(row, processor, fingerprint_size):

@@ -25,7 +25,7 @@ class Recipe:
         `encoder` and `language_model`: folders or Hub names of pre-trained parts, or
         `tokenizer`: folder of a SELFIES tokenizer, for a new model;
         `config`: fields of `Spec2MolConfig` that replace those of `from`, or describe the new model;
-        `feature_extractor`: arguments of a new model's `Spec2MolFeatureExtractor`.
+        `feature_extractor`: likewise, arguments of `Spec2MolFeatureExtractor`.
     data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
         of the first rows of each; `max_tokens`, to leave out longer molecules in training.
     trainable: globs of parameter names.
@@ -80,6 +80,8 @@ class Recipe:
             model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
             processor = Spec2MolProcessor.from_pretrained(source)
             processor.num_query_tokens = config.num_query_tokens
+            features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})
+            processor.feature_extractor = Spec2MolFeatureExtractor.from_dict(features)
             return model, processor
         tokenizer = AutoTokenizer.from_pretrained(self.model["tokenizer"])
         text = {
