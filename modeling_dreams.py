@@ -123,6 +123,20 @@ class DreamsEmbeddings(nn.Module):
         return torch.cat([phases.cos(), phases.sin()], dim=-1)
 
 
+class FragmentEmbeddings(nn.Module):
+    """Element counts of explained peaks `(batch, tokens, elements)` -> embeddings `(batch, tokens, hidden)`, 0 where a
+    peak has none. Not of the original, but of MIST (Goldman et al., Nature Machine Intelligence 2023)."""
+
+    def __init__(self, config: DreamsConfig):
+        super().__init__()
+        self.in_proj = nn.Linear(2 * config.num_fragment_elements, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, counts):
+        features = torch.cat([counts / 10, counts.log1p()], dim=-1).to(self.in_proj.weight.dtype)
+        return self.out_proj(self.in_proj(features).relu()) * counts.any(-1, keepdim=True)
+
+
 class DreamsAttention(nn.Module):
     def __init__(self, config: DreamsConfig):
         super().__init__()
@@ -200,11 +214,12 @@ class DreamsModel(DreamsPreTrainedModel):
     """Spectra -> states. Reads what `Spec2MolFeatureExtractor` makes."""
 
     # What the composite model hands to its encoder
-    input_names = ("peaks", "peaks_mask")
+    input_names = ("peaks", "peaks_mask", "fragment_counts")
 
     def __init__(self, config: DreamsConfig):
         super().__init__(config)
         self.embeddings = DreamsEmbeddings(config)
+        self.fragment_embeddings = FragmentEmbeddings(config) if config.num_fragment_elements else None
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList(DreamsLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -232,13 +247,15 @@ class DreamsModel(DreamsPreTrainedModel):
         return torch.where(mask[:, None, :, None], real_row[:, None, None, :], key_bias[:, None, None, :])
 
     def forward(
-        self, peaks, peaks_mask=None, output_hidden_states=None, return_dict=None, **kwargs
+        self, peaks, peaks_mask=None, fragment_counts=None, output_hidden_states=None, return_dict=None, **kwargs
     ) -> tuple | DreamsModelOutput:
         """
         Args:
             peaks: `(batch, tokens, 2)` float32: [precursor m/z, 1.1], then [m/z in Da, relative intensity] of each
                 peak, zero-padded on the right to any common length.
             peaks_mask: `(batch, tokens)`, 1 = real; by default where m/z is not 0.
+            fragment_counts: `(batch, tokens, num_fragment_elements)`, element counts of explained peaks, 0 where a
+                peak has no explanation; by default none has. A model without `num_fragment_elements` ignores them.
 
         Raises:
             ValueError: peaks in a dtype other than float32.
@@ -256,6 +273,9 @@ class DreamsModel(DreamsPreTrainedModel):
             multiplicity = torch.cat([multiplicity, num_padding], dim=1)
             mask = nn.functional.pad(mask, (0, 1))
         hidden_states, fourier = self.embeddings(peaks)
+        if self.fragment_embeddings is not None and fragment_counts is not None:
+            explained = self.fragment_embeddings(fragment_counts)
+            hidden_states[:, :num_tokens] = hidden_states[:, :num_tokens] + explained
         bias = self.attention_bias(fourier, mask, multiplicity)
         uniform_rows = ~mask[..., None]
 
