@@ -8,6 +8,7 @@ python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=2
 """
 
 import argparse
+from dataclasses import asdict
 
 import torch
 from transformers import TrainingArguments, set_seed
@@ -19,6 +20,7 @@ from spec2mol.modeling_spec2mol import Spec2MolForPreTraining
 from spec2mol.saving import save_for_hub
 from spec2mol.training.freezing import set_trainable
 from spec2mol.training.recipe import Recipe
+from spec2mol.training.record import record_stage
 from spec2mol.training.trainer import Spec2MolTrainer
 
 
@@ -70,6 +72,7 @@ def main(argv=None):
     )
     trainer.train(resume_from_checkpoint=args.resume)
     save_for_hub(model, processor, args.output, half=recipe.half)
+    record_stage(args.output, recipe.sources, asdict(recipe), {recipe.data["train"]: trainer.train_dataset})
 
 
 if __name__ == "__main__":
