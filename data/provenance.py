@@ -78,15 +78,13 @@ def strictest(licences: Iterable[str]) -> Licence:
     return read_licence("-".join(["cc", *joined]) if joined else "cc0")
 
 
-def describe(path: str | Path) -> dict:
-    """What a training record and a card say of a parquet file: `file`, `rows`, `molecules` (distinct `inchikey`, else
-    `smiles`) and, as counts of rows by name, `licenses`, `sources` and `contributors`; of columns it has."""
+def provenance(path: str | Path) -> dict[str, dict[str, int]]:
+    """Rows of a parquet file by `licenses`, `sources` and `contributors`, those that it tells; most rows first.
+
+    Accessions of MassBank tell their source, and sources with one licence for all tell the licence.
+    """
     file = pq.ParquetFile(path)
     columns = file.schema_arrow.names
-    identity = next((name for name in ("inchikey", "smiles") if name in columns), None)
-    content = {"file": Path(path).name, "rows": file.metadata.num_rows}
-    if identity is not None:
-        content["molecules"] = pc.count_distinct(file.read([identity])[identity]).as_py()
     sources = _counts(file, "source")
     if not sources and "identifier" in columns:
         from_massbank = pc.starts_with(file.read(["identifier"])["identifier"], "MSBNK-")
@@ -99,7 +97,7 @@ def describe(path: str | Path) -> dict:
             if (known := find_source(source)) and known.licence:
                 licences[known.licence] += count
     parts = {"licenses": dict(licences), "sources": sources, "contributors": _counts(file, "contributor")}
-    return content | {name: counts for name, counts in parts.items() if counts}
+    return {name: counts for name, counts in parts.items() if counts}
 
 
 def find_source(name: str) -> Source | None:
@@ -107,11 +105,7 @@ def find_source(name: str) -> Source | None:
 
 
 def _counts(file, column) -> dict[str, int]:
-    """Rows for each value, most first."""
     if column not in file.schema_arrow.names:
         return {}
     counts = pc.value_counts(file.read([column])[column].drop_null()).to_pylist()
     return {pair["values"]: pair["counts"] for pair in sorted(counts, key=lambda pair: -pair["counts"])}
-
-
-__all__ = ["SOURCES", "Licence", "Source", "describe", "find_source", "read_licence", "strictest"]

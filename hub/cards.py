@@ -2,18 +2,21 @@
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.provenance import find_source, read_licence, strictest
-from ..training.record import RECORD, read_stages
+from ..evaluation.intervals import Interval
+from ..evaluation.report import STRUCTURES, figure_tables, retrieval_table, to_markdown
+from ..training.record import MOLECULES, RECORD, load_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
-RECORDS = (RECORD, "metrics.json")
-MARKER = "<!-- Written by spec2mol from the records beside the weights; a card without this line is kept as it is. -->"
+METRICS = "metrics.json"
+RECORDS = (RECORD, MOLECULES, METRICS)  # what a model's folder may say of it
+MARKER = "<!-- Written by spec2mol from the records beside the weights. A card without this line is kept as it is. -->"
+TRACKS = {"mass": "Told precursor m/z and metadata, not the formula", "formula": "Told the molecular formula as well"}
 TAGS = ["mass-spectrometry", "metabolomics", "chemistry", "molecule-generation"]
 
 
@@ -36,39 +39,44 @@ def model_card(folder: str | Path, model, processor, repo_id: str, license: str 
             raise ValueError(f"{readme}: its metadata cannot be read ({_one_line(error)})") from None
         if license is not None:
             card.data.license = license
-        check_metadata(card, readme)
-        return card
+    else:
+        card = _card_from_records(folder, model, processor, repo_id, license)
+    check_metadata(card, readme)
+    return card
 
-    stages = read_stages(folder)
-    license, reason = (license, None) if license else _license_of(stages, folder)
-    features = processor.feature_extractor
-    data = ModelCardData(
-        license=license,
+
+def _card_from_records(folder, model, processor, repo_id, license):
+    record, metrics = load_seen(folder), read_metrics(folder)
+    data = training_data(record.stages) if record else []
+    name, features = repo_id.split("/")[-1], processor.feature_extractor
+    metadata = ModelCardData(
+        license=license or license_of(record, folder),
         library_name="transformers",
         pipeline_tag="other",
         tags=TAGS,
-        base_model=_base_models(stages),
-        model_name=repo_id.split("/")[-1],
+        model_name=name,
+        eval_results=_eval_results(metrics) or None,
     )
-    card = ModelCard.from_template(
-        data,
+    return ModelCard.from_template(
+        metadata,
         template_path=str(TEMPLATES / "model_card.md"),
         marker=MARKER,
-        name=repo_id.split("/")[-1],
+        name=name,
         repo_id=repo_id,
         num_peaks=features.num_peaks,
         adducts=_code(features.adducts),
         instrument_types=_code(features.instrument_types),
         elements=", ".join(features.elements),
-        parts=markdown_table(("part", "what", "parameters"), ((p, k, f"{n:,}") for p, k, n in parts(model))),
-        stages=stages and markdown_table(STAGE_COLUMNS, map(stage_row, stages)),
-        credits=credits(stages),
-        license_name=read_licence(license).name,
-        license_reason=reason,
-        figures=None,
+        parts=markdown_table(("part", "what", "parameters"), ([p, k, f"{n:,}"] for p, k, n in parts(model))),
+        stages=markdown_table(STAGE_COLUMNS, map(stage_row, record.stages)) if record else None,
+        unrecorded=", ".join(record.unrecorded) if record else None,
+        num_molecules=f"{len(record.molecules):,}" if record else None,
+        credits="\n".join(f"- {line}" for line in credit_lines(data)),
+        license_name=read_licence(metadata.license).name,
+        license_is_derived=license is None,
+        figures=figures_in_markdown(metrics),
+        metrics=metrics,
     )
-    check_metadata(card, readme)
-    return card
 
 
 def _is_ours_to_write(text):
@@ -76,16 +84,19 @@ def _is_ours_to_write(text):
     return MARKER in text or "\nlibrary_name: peft\n" in text
 
 
-def _license_of(stages, folder):
-    licences = [licence for data in training_data(stages) for licence in data.get("licenses", ())]
+def license_of(record, folder) -> str:
+    """The strictest licence of the data that trained a model. Raises ValueError where they do not tell."""
     try:
-        strict = strictest(licences)
+        if record is None:
+            raise ValueError("there is no training record")
+        if record.unrecorded:
+            raise ValueError(f"it started from weights without a training record ({', '.join(record.unrecorded)})")
+        data = training_data(record.stages)
+        if silent := next((part["file"] for part in data if "licenses" not in part), None):
+            raise ValueError(f"{silent} states no licences")
+        return strictest(licence for part in data for licence in part["licenses"]).hub
     except ValueError as error:
-        raise ValueError(
-            f"{Path(folder, RECORD)}: {error}, so that the data do not tell the licence of the weights: name it by "
-            "--license, such as cc-by-sa-4.0"
-        ) from None
-    return strict.hub, "the strictest licence of the data"
+        raise ValueError(f"{folder}: its licence is not known, {error}: give --license, such as cc-by-4.0") from None
 
 
 def check_metadata(card, path: Path):
@@ -98,91 +109,133 @@ def check_metadata(card, path: Path):
 
 
 def parts(model) -> list[tuple[str, str, int]]:
-    """Name, architecture and number of parameters of each part."""
-    config, base = model.config, model.model
-    named = [
-        ("encoder", base.encoder, config.encoder_config),
-        ("conditions", base.conditions, config.condition_config),
-        ("projector", base.projector, config.projector_config),
-        ("language model", model.language_model, config.text_config),
-    ]
+    """Name, architecture and number of parameters of each part of a `Spec2MolForConditionalGeneration`."""
+    modules = dict(model.model.named_children()) | {"language_model": model.language_model}
     return [
-        (name, _architecture(part_config, config), sum(p.numel() for p in module.parameters()))
-        for name, module, part_config in named
-        if module is not None
+        (name.replace("_", " "), _architecture(name, model.config), sum(p.numel() for p in module.parameters()))
+        for name, module in modules.items()
     ]
 
 
-def _architecture(part, config):
-    if part.model_type == "spec2mol_conditions":
-        return "precursor m/z, collision energy, adduct, ion mode, instrument type, formula as tokens"
-    text = f"{part.model_type}, {part.num_hidden_layers} layers x {part.hidden_size}"
-    if part is config.projector_config:
-        text += f", {config.num_query_tokens} queries"
-    if part is config.text_config:
-        text += f", vocabulary of {part.vocab_size}"
-    return text
+def _architecture(name, config):
+    part = {
+        "encoder": config.encoder_config,
+        "conditions": config.condition_config,
+        "projector": config.projector_config,
+        "structure_head": config.structure_config,
+        "language_model": config.text_config,
+    }[name]
+    words = [part.model_type]
+    if hasattr(part, "num_hidden_layers"):
+        words.append(f"{part.num_hidden_layers} layers x {part.hidden_size}")
+    if name == "projector":
+        words.append(f"{config.num_query_tokens} queries")
+    if name == "language_model":
+        words.append(f"vocabulary of {part.vocab_size}")
+    return ", ".join(words)
 
 
-STAGE_COLUMNS = ("stage", "starts from", "data", "spectra or structures", "molecules", "steps x batch", "trained")
+STAGE_COLUMNS = ("stage", "starts from", "data", "rows", "molecules", "length x batch", "trained")
 
 
-def stage_row(stage: dict) -> tuple:
-    data = stage["data"]["train"]
-    return (
-        stage["recipe"],
-        ", ".join(f"{part} {Path(place).name}" for part, place in stage["origin"].items()),
-        ", ".join(dict.fromkeys(source_name(name) for name in data.get("sources", ()))) or data["file"],
-        f"{min(data['rows'], stage['data'].get('train_limit') or data['rows']):,}",
-        f"{data['molecules']:,}" if "molecules" in data else "",
-        f"{stage['steps']:,} x {stage['batch_size']}",
-        ", ".join(f"`{pattern}`" for pattern in stage["trained"]),
-    )
+def stage_row(stage: Mapping) -> list[str]:
+    """Of `training_record.json`, by `STAGE_COLUMNS`."""
+    recipe, data = stage["recipe"], stage["data"]
+    defaults = {"num_train_epochs": 3, "per_device_train_batch_size": 8}  # of `transformers.TrainingArguments`
+    arguments = defaults | recipe["arguments"]
+    steps = arguments.get("max_steps")
+    length = f"{steps} steps" if steps else f"{arguments['num_train_epochs']} epochs"
+    batch = arguments["per_device_train_batch_size"] * arguments.get("gradient_accumulation_steps", 1)
+    return [
+        recipe["stage"],
+        ", ".join(f"{part}: {Path(place).name}" for part, place in recipe["model"].items() if isinstance(place, str)),
+        ", ".join(f"{part['file']} ({', '.join(source_names(part)) or 'source not stated'})" for part in data),
+        " + ".join(f"{part['rows']:,}" for part in data),
+        " + ".join(f"{part['molecules']:,}" for part in data),
+        f"{length} x {batch}",
+        ", ".join(f"`{pattern}`" for pattern in recipe["trainable"]),
+    ]
 
 
-def training_data(stages: Iterable[dict]) -> list[dict]:
-    """What `describe` said of each training file, each once."""
-    unique = {json.dumps(stage["data"]["train"], sort_keys=True): stage["data"]["train"] for stage in stages}
-    return list(unique.values())
+def training_data(stages: Iterable[Mapping]) -> list[dict]:
+    """The data files of all stages, each once."""
+    return list({part["sha256"]: part for stage in stages for part in stage["data"]}.values())
 
 
-def credits(stages: Sequence[dict]) -> str:
-    """A list: data bases with licence and whom to cite, licences of single records, contributors."""
-    return "\n".join(_credit_lines(training_data(stages)))
-
-
-def _credit_lines(data: Sequence[dict]):
-    sources = Counter()
+def credit_lines(data: Sequence[Mapping]) -> list[str]:
+    """Whom to credit under which licence, from what `provenance` told of data files: the data bases, then for each
+    file its rows by licence and contributor."""
+    names = dict.fromkeys(name for part in data for name in part.get("sources", ()))
+    sources = dict.fromkeys(filter(None, map(find_source, names)))
+    terms = [source.licence or "each record under its own licence" for source in sources]
+    lines = [f"[{s.name}]({s.url}), {t}: credit {s.credit}" for s, t in zip(sources, terms, strict=True)]
+    lines += [f"{name}: terms not known" for name in names if find_source(name) is None]
     for part in data:
-        sources.update(part.get("sources", {}))
-    for name in dict.fromkeys(map(source_name, sources)):
-        source = next((s for s in map(find_source, sources) if s and s.name == name), None)
-        if source is None:
-            yield f"- {name}"
-        else:
-            terms = source.licence or "each record has its own licence"
-            yield f"- [{source.name}]({source.url}): {terms}; credit {source.credit}"
-    for part in data:
-        if "sources" in part and not part.get("contributors"):
-            continue
-        counts = ", ".join(
-            f"[{licence.name}]({licence.url}) ({rows:,})" if licence.url else f"{licence.name} ({rows:,})"
-            for licence, rows in ((read_licence(text), rows) for text, rows in part.get("licenses", {}).items())
-        )
-        yield f"- Records of {part['file']} by licence: {counts or 'not stated'}"
+        licences = [(read_licence(text), rows) for text, rows in part.get("licenses", {}).items()]
+        linked = [(f"[{known.name}]({known.url})" if known.url else known.name, rows) for known, rows in licences]
+        lines.append(f"{part['file']}, rows by licence: {_counted(linked) or 'not stated'}")
         if contributors := part.get("contributors"):
-            yield f"- Contributors of {part['file']}: {', '.join(f'{n} ({k:,})' for n, k in contributors.items())}"
+            lines.append(f"{part['file']}, rows by contributor: {_counted(contributors.items())}")
+    return lines
 
 
-def source_name(name: str) -> str:
-    source = find_source(name)
-    return source.name if source else name
+def _counted(pairs):
+    return ", ".join(f"{name} {rows:,}" for name, rows in pairs)
 
 
-def _base_models(stages):
-    """Hub names that a stage started from."""
-    places = [place for stage in stages for place in stage["origin"].values()]
-    return [place for place in places if place.count("/") == 1 and not place.startswith(("runs/", "."))] or None
+def source_names(data: Mapping) -> list[str]:
+    named = ((name, find_source(name)) for name in data.get("sources", ()))
+    return list(dict.fromkeys(source.name if source else name for name, source in named))
+
+
+def read_metrics(folder: str | Path) -> dict | None:
+    """What `spec2mol evaluate --output` wrote into the folder, intervals as `Interval`."""
+    path = Path(folder, METRICS)
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for systems in content["figures"].values():
+        for figures in systems.values():
+            figures.update({name: Interval(**interval) for name, interval in figures.items()})
+    return content
+
+
+def figures_in_markdown(metrics: Mapping | None) -> str | None:
+    if metrics is None:
+        return None
+    blocks = []
+    for track, systems in metrics["figures"].items():
+        systems = dict(systems)
+        ranked = systems.pop("retrieval", None)
+        tables = figure_tables(systems) + ([retrieval_table(ranked)] if ranked else [])
+        blocks.append("\n".join([f"### {TRACKS[track]}\n", *map(to_markdown, tables)]))
+    return "\n".join(blocks)
+
+
+TRACKS = {
+    "mass": "Told precursor m/z and metadata, not the formula",
+    "formula": "Told the molecular formula as well",
+}
+
+
+def _eval_results(metrics):
+    """The model's own figures on structures; the card's text has the controls and intervals."""
+    if metrics is None:
+        return []
+    return [
+        EvalResult(
+            task_type="other",
+            task_name=f"structure from MS/MS, {TRACKS[track].lower()}",
+            dataset_type=metrics["data"],
+            dataset_name=f"{metrics['data']} ({metrics['spectra']:,} spectra)",
+            metric_type=figure,
+            metric_name=STRUCTURES[figure],
+            metric_value=round(interval.mean, 4),
+        )
+        for track, systems in metrics["figures"].items()
+        for figure, interval in systems["model"].items()
+        if figure in STRUCTURES
+    ]
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence]) -> str:

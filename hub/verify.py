@@ -100,10 +100,10 @@ def check_files(folder: Path):
 
 def check_weights(folder: Path):
     """Raises VerificationError."""
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = [*folder.glob("model*.safetensors"), *folder.glob("adapter_model.safetensors")]
     if not weights:
         raise VerificationError(f"model.safetensors: not in {folder}")
-    for path in weights:
+    for path in sorted(weights):
         try:
             with safe_open(path, framework="pt"):
                 pass

@@ -1,9 +1,12 @@
 """Tiny models, processors and spectra: what most tests start from."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from datasets import Dataset
 
 from spec2mol import (
     Spec2MolConfig,
@@ -13,6 +16,7 @@ from spec2mol import (
     Spec2MolProcessor,
 )
 from spec2mol.data.tokenizer import build_tokenizer
+from spec2mol.training.record import record_stage
 
 MOLECULES = ("CCO", "CC(=O)[O-]", "NC1=CC=CC=C1", "CCN(CC)CCS")  # all of different length
 NUM_QUERIES = 4
@@ -115,27 +119,31 @@ def model(cls=Spec2MolForConditionalGeneration, seed: int = 25, **parts):
     return built
 
 
-def stage_record(**fields) -> dict:
-    """A stage in training_record.json, as `write_record` writes it."""
-    train = {
-        "file": "train.parquet",
-        "rows": 49222,
-        "molecules": 4431,
-        "licenses": {"CC BY": 22145, "dl-de/by-2-0": 14490, "CC BY-SA": 8243, "CC0": 4344},
-        "sources": {"massbank": 49222},
-        "contributors": {"BAFG": 14490, "Eawag": 11230},
+def labelled_rows() -> list[dict]:
+    """`spectra()` with `MOLECULES`, as rows of training data with their licences."""
+    columns = {
+        "smiles": MOLECULES,
+        "identifier": [f"MSBNK-Lab-{i}" for i in range(4)],
+        "license": ["CC BY", "CC BY", "CC BY-SA", "CC0"],
+        "contributor": ["Eawag", "Eawag", "UFZ", "UFZ"],
     }
-    return {
-        "recipe": "align_tiny",
-        "origin": {"from": "runs/language"},
-        "trained": ["model.*"],
-        "data": {"train": train, "validation": {"file": "val.parquet", "rows": 2993}, "train_limit": 40000},
-        "condition_dropout": {"formula": 0.5},
-        "steps": 60,
-        "batch_size": 8,
-        "learning_rate": 1e-3,
-        "seed": 0,
-    } | fields
+    labels = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [spectrum | label for spectrum, label in zip(spectra(), labels, strict=True)]
+
+
+def record_training(folder, previous=(), **fields):
+    """Leaves in `folder` the record of a stage trained on `labelled_rows()`. fields: of its recipe."""
+    data = Path(folder, "train.parquet")
+    pd.DataFrame(labelled_rows()).to_parquet(data)
+    recipe = {
+        "stage": "align",
+        "model": {"from": "runs/language", "config": {"num_query_tokens": NUM_QUERIES}},
+        "data": {"train": str(data)},
+        "trainable": ["model.*"],
+        "arguments": {"max_steps": 60, "per_device_train_batch_size": 4},
+    }
+    record_stage(folder, previous, recipe | fields, {data: Dataset.from_parquet(str(data))})
+    data.unlink()
 
 
 def spectrum_tensors(base: Spec2MolModel, inputs) -> dict[str, torch.Tensor]:

@@ -1,9 +1,10 @@
 """What a model has seen in training, beside its weights, so that an evaluation can refuse molecules it was trained on.
 
 `training_record.json` holds the stages that led to the weights, first to last, each with its recipe and its data files
-(name, SHA-256, rows, molecules), and the names of weights they started from that have no record: of those nothing is
-known. `training_molecules.safetensors` holds a sorted uint64 digest of each molecule's first InChIKey block, over all
-stages: 4 MB for half a million molecules, and the odds that any of a thousand others passes for one are 1 to 4e10."""
+(name, SHA-256, rows, molecules, and what `data.provenance` tells of the file), and the names of weights they started
+from that have no record: of those nothing is known. `training_molecules.safetensors` holds a sorted uint64 digest of
+each molecule's first InChIKey block, over all stages: 4 MB for half a million molecules, and the odds that any of a
+thousand others passes for one are 1 to 4e10."""
 
 import hashlib
 import json
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from transformers.utils import cached_file
 
 from ..chemistry_spec2mol import inchikey_block
+from ..data.provenance import provenance
 
 RECORD = "training_record.json"
 MOLECULES = "training_molecules.safetensors"
@@ -74,6 +76,7 @@ def record_stage(folder: str | Path, previous: Sequence[str], recipe: Mapping, d
                 "rows": len(dataset),
                 "molecules": len(molecules),
             }
+            | provenance(path)
         )
         seen.append(molecules)
     stages.append({"recipe": _portable(recipe), "data": data})

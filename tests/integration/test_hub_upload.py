@@ -1,6 +1,5 @@
 """hub_upload.py against a Hub on the loopback interface: huggingface_hub itself runs, and what arrives is loaded."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ def trained(tmp_path_factory):
     """A folder as train.py leaves it, with what must not travel."""
     folder = tmp_path_factory.mktemp("trained")
     save_for_hub(builders.model(), builders.processor(), folder, half=True)
-    (folder / "training_record.json").write_text(json.dumps({"stages": [builders.stage_record()]}))
+    builders.record_training(folder)
     (folder / "checkpoint-60").mkdir()
     (folder / "checkpoint-60" / "optimizer.pt").write_bytes(b"state of the optimizer")
     (folder / "training_args.bin").write_bytes(b"a pickle")
@@ -87,6 +86,7 @@ def test_what_arrives_loads_and_answers_as_the_source(trained, tmp_path):
         "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training_molecules.safetensors",
         "training_record.json",
     }
     assert (snapshot / "model.safetensors").stat().st_size >= LFS_FROM  # so that it came by LFS
