@@ -107,7 +107,8 @@ def hub_errors() -> Iterator[None]:
     except (ValueError, OSError):
         raise
     except Exception as error:
-        raise ConnectionError(f"{HfApi().endpoint}: {error}") from error
+        cause = f" {error.__cause__}" if error.__cause__ else ""
+        raise ConnectionError(f"{HfApi().endpoint}: {error}{cause}") from error
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ def load_model(
     Raises:
         ValueError: no such folder or Hub name, or something that is no spec2mol model; one line that says what it is.
     """
-    if Path(name, "adapter_config.json").is_file():
-        return _load_adapted(name, merge)
-    if (model_type := _config(name).model_type) != "spec2mol":
+    if (adapter := read_adapter(name)) is not None:
+        return _load_adapted(name, adapter["base_model_name_or_path"], merge)
+    if (model_type := load_config(name).model_type) != "spec2mol":
         raise ValueError(f"{name}: a {model_type} model, not a spec2mol one")
     model, info = _from_pretrained(Spec2MolForConditionalGeneration, name, output_loading_info=True)
     if info["missing_keys"]:
@@ -37,12 +37,17 @@ def load_model(
     return model.eval(), _from_pretrained(Spec2MolProcessor, name)
 
 
-def _load_adapted(folder: str, merge: bool) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+def read_adapter(name: str) -> dict | None:
+    """PEFT's description of the LoRA weights in a folder; None if it holds none."""
+    path = Path(name, "adapter_config.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _load_adapted(folder: str, base: str, merge: bool) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
     try:
         from peft import PeftModel
     except ImportError:
         raise ValueError(f'{folder} holds LoRA weights: pip install "spec2mol[lora]"') from None
-    base = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     try:
         model, processor = load_model(base)
     except ValueError as error:
@@ -62,7 +67,7 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureEx
     Raises:
         ValueError: no such folder or Hub name, or something that has no spectrum encoder.
     """
-    config = _config(name)
+    config = load_config(name)
     if config.model_type == "dreams" and "DreamsForSpectralEmbedding" in (config.architectures or ()):
         model = _from_pretrained(DreamsForSpectralEmbedding, name)
     elif config.model_type == "dreams":
@@ -80,7 +85,8 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureEx
     return embed, _from_pretrained(Spec2MolFeatureExtractor, name)
 
 
-def _config(name: str) -> PreTrainedConfig:
+def load_config(name: str) -> PreTrainedConfig:
+    """Raises ValueError: no such folder or Hub name, or no model in it."""
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers.utils import cached_file
 
 from ..data.provenance import find_source, read_licence, strictest
 from ..evaluation.intervals import Interval
-from ..evaluation.report import STRUCTURES, figure_tables, retrieval_table, to_markdown
+from ..evaluation.report import STRUCTURES, Table, figure_tables, retrieval_table, to_markdown
 from ..training.record import MOLECULES, RECORD, load_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -74,7 +75,7 @@ def _card_from_records(folder, model, processor, repo_id, license):
         credits="\n".join(f"- {line}" for line in credit_lines(data)),
         license_name=read_licence(metadata.license).name,
         license_is_derived=license is None,
-        figures=figures_in_markdown(metrics),
+        figures=metrics and _in_markdown(tables_by_track(metrics)),
         metrics=metrics,
     )
 
@@ -112,12 +113,13 @@ def parts(model) -> list[tuple[str, str, int]]:
     """Name, architecture and number of parameters of each part of a `Spec2MolForConditionalGeneration`."""
     modules = dict(model.model.named_children()) | {"language_model": model.language_model}
     return [
-        (name.replace("_", " "), _architecture(name, model.config), sum(p.numel() for p in module.parameters()))
+        (name.replace("_", " "), architecture(name, model.config), sum(p.numel() for p in module.parameters()))
         for name, module in modules.items()
     ]
 
 
-def _architecture(name, config):
+def architecture(name: str, config) -> str:
+    """In words, of a part by the name of its module, as the config of the whole describes it."""
     part = {
         "encoder": config.encoder_config,
         "conditions": config.condition_config,
@@ -188,10 +190,17 @@ def source_names(data: Mapping) -> list[str]:
     return list(dict.fromkeys(source.name if source else name for name, source in named))
 
 
-def read_metrics(folder: str | Path) -> dict | None:
-    """What `spec2mol evaluate --output` wrote into the folder, intervals as `Interval`."""
-    path = Path(folder, METRICS)
-    if not path.is_file():
+def find_file(name: str | Path, file: str) -> Path | None:
+    """A file beside the weights, in a folder or on the Hub; None if there is none."""
+    try:
+        return Path(cached_file(str(name), file))
+    except OSError:
+        return None
+
+
+def read_metrics(name: str | Path) -> dict | None:
+    """What `spec2mol evaluate --output` wrote beside the weights, intervals as `Interval`; None without it."""
+    if (path := find_file(name, METRICS)) is None:
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     for systems in content["figures"].values():
@@ -200,22 +209,25 @@ def read_metrics(folder: str | Path) -> dict | None:
     return content
 
 
-def figures_in_markdown(metrics: Mapping | None) -> str | None:
-    if metrics is None:
-        return None
-    blocks = []
+def tables_by_track(metrics: Mapping) -> dict[str, list[Table]]:
+    """What each track's model is told -> tables of figures, from `read_metrics`."""
+    tables = {}
     for track, systems in metrics["figures"].items():
-        systems = dict(systems)
-        ranked = systems.pop("retrieval", None)
-        tables = figure_tables(systems) + ([retrieval_table(ranked)] if ranked else [])
-        blocks.append("\n".join([f"### {TRACKS[track]}\n", *map(to_markdown, tables)]))
-    return "\n".join(blocks)
+        compared = {name: figures for name, figures in systems.items() if name != "retrieval"}
+        ranked = [retrieval_table(systems["retrieval"])] if "retrieval" in systems else []
+        tables[TRACKS[track]] = figure_tables(compared) + ranked
+    return tables
 
 
 TRACKS = {
     "mass": "Told precursor m/z and metadata, not the formula",
     "formula": "Told the molecular formula as well",
 }
+
+
+def _in_markdown(tables_by_title):
+    blocks = ([f"### {title}\n", *map(to_markdown, tables)] for title, tables in tables_by_title.items())
+    return "\n".join(line for block in blocks for line in block)
 
 
 def _eval_results(metrics):
