@@ -331,3 +331,27 @@ def test_a_saved_model_is_the_same_in_a_fresh_process(tmp_path):
         output = model(peaks)
     assert torch.equal(logits, output.mz_logits)
     assert torch.equal(states, output.last_hidden_state)
+
+
+class TestExplainedPeaks:
+    @pytest.fixture
+    def model(self):
+        return tiny(num_fragment_elements=13)
+
+    def test_only_explained_peaks_change_the_embeddings(self, model):
+        counts = torch.zeros(1, 3, 13)  # of a spectrum of two peaks
+        counts[0, 1, :2] = torch.tensor([6.0, 5.0])  # C6H5
+        added = model.fragment_embeddings(counts)
+        assert added[0, 1].any() and not added[0, [0, 2]].any()
+
+    @torch.no_grad()
+    def test_no_explanation_is_as_none_given(self, model):
+        peaks = random_peaks(2, 3)
+        assert_close(
+            model(peaks, fragment_counts=torch.zeros(2, 4, 13)).last_hidden_state, model(peaks).last_hidden_state
+        )
+
+    def test_counts_are_read(self, model):
+        counts = torch.ones(2, 4, 13, requires_grad=True)
+        model(random_peaks(3, 3), fragment_counts=counts).last_hidden_state[:, 0].sum().backward()
+        assert (counts.grad.abs().sum(-1) > 0).all()
