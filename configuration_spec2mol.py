@@ -42,6 +42,7 @@ class DreamsConfig(PreTrainedConfig):
     num_peaks (`int`): peaks beside the precursor token; 60 in the official pre-training, 100 in its embedding model.
     mz_bin_size (`float`): width in Da of the m/z classes of masked-peak pre-training.
     focal_loss_gamma, retention_order_weight (`float`): of the pre-training loss.
+    contrast_temperature (`float`): cosines are divided by it in the loss of `DreamsForSpectralEmbedding`.
     """
 
     model_type = "dreams"
@@ -65,6 +66,7 @@ class DreamsConfig(PreTrainedConfig):
     mz_bin_size: float | int = 0.05
     focal_loss_gamma: float | int = 5.0
     retention_order_weight: float | int = 0.2
+    contrast_temperature: float | int = 0.1
 
     @property
     def hidden_size(self) -> int:
