@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 try:
     from rdkit import Chem
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
     from rdkit.Chem.rdMolDescriptors import CalcMolFormula
     from rdkit.rdBase import BlockLogs
 except ImportError:
@@ -80,6 +81,12 @@ def inchikey_block(smiles: str) -> str | None:
     """First block (14 characters) of the InChIKey: the identity of a molecule everywhere in spec2mol."""
     key = inchikey(smiles)
     return None if key is None else key[:14]
+
+
+def morgan_fingerprint(smiles: str, size: int = 2048):
+    """Morgan fingerprint of radius 2, `(size,)` uint8 of 0 and 1; None if `smiles` cannot be parsed."""
+    molecule = _flat_molecule(smiles)
+    return None if molecule is None else GetMorganGenerator(radius=2, fpSize=size).GetFingerprintAsNumPy(molecule)
 
 
 def molecular_formula(smiles: str) -> str | None:
@@ -345,6 +352,7 @@ __all__ = [
     "inchikey",
     "inchikey_block",
     "molecular_formula",
+    "morgan_fingerprint",
     "neutral_mass",
     "normalize_adduct",
     "parse_formula",

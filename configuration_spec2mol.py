@@ -100,6 +100,25 @@ class ConditionConfig(PreTrainedConfig):
 
 
 @strict
+class StructureConfig(PreTrainedConfig):
+    r"""
+    Configuration of the structure head, which predicts the molecule's fingerprint and element counts from the soft
+    tokens: auxiliary losses in training, and a fast score of candidates.
+
+    fingerprint_size (`int`): bits of the Morgan fingerprint, radius 2.
+    num_elements (`int`): elements that are counted, in the feature extractor's order.
+    hidden_size (`int`): width of the hidden layer.
+    """
+
+    model_type = "spec2mol_structure"
+    base_config_key = "structure_config"
+
+    fingerprint_size: int = 2048
+    num_elements: int = 13
+    hidden_size: int = 512
+
+
+@strict
 class Spec2MolConfig(PreTrainedConfig):
     r"""
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
@@ -109,6 +128,7 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
+    structure_config: the structure head on the soft tokens, or None.
     num_query_tokens (`int`): soft tokens for each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
@@ -120,12 +140,14 @@ class Spec2MolConfig(PreTrainedConfig):
         "condition_config": SubConfigSpec(config_class=ConditionConfig, optional=True),
         "projector_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer", optional=True),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
+        "structure_config": SubConfigSpec(config_class=StructureConfig, optional=True),
     }
 
     encoder_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     condition_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     text_config: dict | PreTrainedConfig | None = None
+    structure_config: dict | PreTrainedConfig | None = None
     num_query_tokens: int = 32
     soft_token_id: int = 4
     contrast_size: int = 256
@@ -147,6 +169,7 @@ class Spec2MolConfig(PreTrainedConfig):
 
 AutoConfig.register("dreams", DreamsConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
+AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
-__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig"]
+__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig", "StructureConfig"]

@@ -1,9 +1,14 @@
-"""Training examples: a parquet table of molecules, with or without their spectra, -> a `datasets.Dataset`."""
+"""Training examples: parquet tables of molecules, with or without their spectra, -> a `datasets.Dataset`."""
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
+from glob import glob
 
-from datasets import Dataset, load_dataset
+import numpy as np
+from datasets import Dataset, concatenate_datasets, load_dataset
+
+from ..chemistry_spec2mol import molecular_formula, morgan_fingerprint, parse_formula
 
 SPECTRUM_COLUMNS = (
     "mzs",
@@ -17,46 +22,75 @@ SPECTRUM_COLUMNS = (
 )
 
 
-def load_examples(path: str, processor, limit: int | None = None) -> Dataset:
-    """Rows of a parquet file with a column `smiles` and, for spectra, the columns of a spectrum (see the README).
+def load_examples(
+    paths: str | Sequence[str],
+    processor,
+    limit: int | None = None,
+    max_tokens: int | None = None,
+    fingerprint_size: int | None = None,
+) -> Dataset:
+    """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README).
 
-    Added columns: target_ids (start, SELFIES symbols, end), num_tokens of it and num_peaks that the encoder will read.
-    Rows whose molecule SELFIES cannot write are dropped; the number is printed.
+    Added columns: target_ids (start, SELFIES symbols, end), num_tokens of it and num_peaks that the encoder will read;
+    with `fingerprint_size`, also fingerprint (Morgan, bits packed into bytes) and element_counts. Rows whose molecule
+    SELFIES cannot write are dropped; the number is printed.
 
     Args:
+        paths: files or globs. One that is named twice counts twice.
         processor: `Spec2MolProcessor`.
-        limit: take only so many rows.
+        limit: take only so many rows of each.
+        max_tokens: drop longer targets: a few long ones cost as much as the rest.
     """
-    dataset = load_dataset("parquet", data_files=str(path), split="train")
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    examples = [_load(str(path), processor, limit, max_tokens, fingerprint_size) for path in paths]
+    return examples[0] if len(examples) == 1 else concatenate_datasets(examples)
+
+
+def _load(path, processor, limit, max_tokens, fingerprint_size):
+    # datasets.load_dataset takes a glob too, but its error for one that matches nothing does not say so.
+    if not (files := sorted(glob(path))):
+        raise FileNotFoundError(f"{path}: no such file")
+    dataset = load_dataset("parquet", data_files=files, split="train")
     if limit is not None:
         dataset = dataset.select(range(min(limit, len(dataset))))
     known = [name for name in (*SPECTRUM_COLUMNS, "smiles", "inchikey", "identifier") if name in dataset.column_names]
     dataset = dataset.select_columns(known)
     examples = dataset.map(
         _add_target,
-        fn_kwargs={"processor": processor},
+        fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size},
         num_proc=min(os.cpu_count(), 1 + len(dataset) // 20_000),
         desc=f"Tokenising {os.path.basename(path)}",
-    ).filter(_has_target, input_columns="num_tokens")
-    if dropped := len(dataset) - len(examples):
-        print(f"{path}: {dropped} of {len(dataset)} rows dropped, SELFIES cannot write their molecules")
-    return examples
+    )
+    kept = examples.filter(lambda num_tokens: 0 < num_tokens <= (max_tokens or np.inf), input_columns="num_tokens")
+    if dropped := len(examples) - len(kept):
+        longer = f" or they are longer than {max_tokens} tokens" if max_tokens else ""
+        print(f"{path}: {dropped} of {len(examples)} rows dropped, SELFIES cannot write their molecules{longer}")
+    return kept
 
 
-def _add_target(row, processor):
+def _add_target(row, processor, fingerprint_size):
     target = _encode(processor, row["smiles"])
     num_peaks = min(len(row.get("mzs", ())), processor.feature_extractor.num_peaks)
-    return {"target_ids": target, "num_tokens": len(target), "num_peaks": num_peaks}
+    added = {"target_ids": target, "num_tokens": len(target), "num_peaks": num_peaks}
+    if fingerprint_size is not None:
+        elements = tuple(processor.feature_extractor.elements)
+        added |= _structure(row["smiles"] if target else "C", fingerprint_size, elements)  # without target: dropped
+    return added
 
 
+# Many spectra share a molecule.
 @lru_cache(maxsize=100_000)
 def _encode(processor, smiles):
-    """Many spectra share a molecule."""
     try:
         return processor.encode_molecule(smiles)
     except ValueError:
         return []
 
 
-def _has_target(num_tokens):
-    return num_tokens > 0
+@lru_cache(maxsize=100_000)
+def _structure(smiles, fingerprint_size, elements):
+    counts = parse_formula(molecular_formula(smiles))
+    return {
+        "fingerprint": np.packbits(morgan_fingerprint(smiles, fingerprint_size)),
+        "element_counts": [counts.get(element, 0) for element in elements],
+    }

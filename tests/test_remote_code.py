@@ -33,6 +33,7 @@ SHIPPED = {
     "modeling_conditions.py",
     "modeling_dreams.py",
     "modeling_qformer.py",
+    "modeling_structure.py",
     "modeling_spec2mol.py",
     "processing_spec2mol.py",
 }

@@ -12,28 +12,36 @@ from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration
 from ..processing_spec2mol import Spec2MolProcessor
 
+STAGES = ("represent", "align")
+
 
 @dataclass
 class Recipe:
     """
+    stage: `represent` (contrast, matching, generation: `Spec2MolForPreTraining`) or `align` (the language model's
+        loss; without an encoder, that of molecules alone).
     model: where the weights come from, with
         `from`: folder or Hub name of a spec2mol model (an earlier stage), and/or
         `encoder` and `language_model`: folders or Hub names of pre-trained parts, or
         `tokenizer`: folder of a SELFIES tokenizer, for a new model;
         `config`: fields of `Spec2MolConfig` that replace those of `from`, or describe the new model;
         `feature_extractor`: arguments of a new model's `Spec2MolFeatureExtractor`.
-    data: `train` and `validation` parquet files; `train_limit` and `validation_limit`, so many of their first rows.
+    data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
+        of the first rows of each; `max_tokens`, to leave out longer molecules in training.
     trainable: globs of parameter names.
     condition_dropout: probability for each condition to be hidden in training.
+    augmentation: of the peaks in training, see `data.augmentation.Augmentation`.
     arguments: of `transformers.TrainingArguments`.
     half: store the trained weights in float16.
     """
 
+    stage: str
     model: dict[str, Any]
     data: dict[str, Any]
     arguments: dict[str, Any]
     trainable: list[str] = field(default_factory=lambda: ["*"])
     condition_dropout: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, float] = field(default_factory=dict)
     half: bool = False
 
     @classmethod
@@ -55,6 +63,8 @@ class Recipe:
             place[last] = yaml.safe_load(value)
         if unknown := set(content) - set(cls.__dataclass_fields__):
             raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
+        if content.get("stage") not in STAGES:
+            raise ValueError(f"{path}: stage is {content.get('stage')!r}; there are {', '.join(STAGES)}")
         return cls(**content)
 
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:

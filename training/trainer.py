@@ -1,7 +1,10 @@
-"""The HF Trainer with what spec2mol adds to it: batches by two lengths, frozen parts in eval mode."""
+"""The HF Trainer with what spec2mol adds to it: batches by two lengths, frozen parts in eval mode, and each part of a
+loss in the logs."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 from transformers import Trainer
 
@@ -19,6 +22,7 @@ class Spec2MolTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.eval_collator = eval_collator
         self.frozen = frozen
+        self._parts = defaultdict(list)
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -36,7 +40,18 @@ class Spec2MolTrainer(Trainer):
         finally:
             self.data_collator = train_collator
 
-    def compute_loss(self, model, inputs, *args, **kwargs):
+    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         for module in self.frozen:  # The Trainer puts the whole model into train mode at every step.
             module.eval()
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        prefix = "" if model.training else "eval_"
+        for name, value in outputs.items():
+            if name.endswith("_loss") and value is not None:
+                self._parts[prefix + name].append(value.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs, *args, **kwargs):
+        prefix = "eval_" if "eval_loss" in logs else ""
+        for name in [name for name in self._parts if name.startswith("eval_") == bool(prefix)]:
+            logs[name] = torch.stack(self._parts.pop(name)).mean().item()
+        super().log(logs, *args, **kwargs)
