@@ -58,6 +58,7 @@ def main(argv=None):
         ),
         eval_collator=Spec2MolCollator(processor, pairs=represent),
         frozen=frozen,
+        near_mass=data.get("near_mass", 0.0),
         train_dataset=load_examples(
             data["train"], processor, data.get("train_limit"), data.get("max_tokens"), fingerprint_size=size
         ),

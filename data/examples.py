@@ -4,11 +4,14 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 from glob import glob
+from hashlib import blake2b
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets, load_dataset
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 
-from ..chemistry_spec2mol import molecular_formula, morgan_fingerprint, parse_formula
+from ..chemistry_spec2mol import inchikey_block, molecular_formula, morgan_fingerprint, parse_formula
 
 SPECTRUM_COLUMNS = (
     "mzs",
@@ -31,8 +34,9 @@ def load_examples(
 ) -> Dataset:
     """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README).
 
-    Added columns: target_ids (start, SELFIES symbols, end), num_tokens of it and num_peaks that the encoder will read;
-    with `fingerprint_size`, also fingerprint (Morgan, bits packed into bytes) and element_counts. Rows whose molecule
+    Added columns: target_ids (start, SELFIES symbols, end) and num_tokens of it; for spectra, num_peaks that the
+    encoder will read, identity (equal for spectra of one molecule) and mass of the molecule (Da); with
+    `fingerprint_size`, also fingerprint (Morgan, bits packed into bytes) and element_counts. Rows whose molecule
     SELFIES cannot write are dropped; the number is printed.
 
     Args:
@@ -70,12 +74,33 @@ def _load(path, processor, limit, max_tokens, fingerprint_size):
 
 def _add_target(row, processor, fingerprint_size):
     target = _encode(processor, row["smiles"])
-    num_peaks = min(len(row.get("mzs", ())), processor.feature_extractor.num_peaks)
-    added = {"target_ids": target, "num_tokens": len(target), "num_peaks": num_peaks}
+    added = {"target_ids": target, "num_tokens": len(target), "num_peaks": 0}
+    if "mzs" in row:
+        added["num_peaks"] = min(len(row["mzs"]), processor.feature_extractor.num_peaks)
+        added |= molecule_columns(row)
     if fingerprint_size is not None:
         elements = tuple(processor.feature_extractor.elements)
         added |= _structure(row["smiles"] if target else "C", fingerprint_size, elements)  # without target: dropped
     return added
+
+
+def molecule_columns(row) -> dict:
+    """identity: an integer for the first block of the InChIKey, the same in every process and run; mass in Da, NaN for
+    an unreadable structure. The InChIKey is computed where the row has none."""
+    key = (row.get("inchikey") or _inchikey_block(row["smiles"]) or row["smiles"])[:14]
+    digest = blake2b(key.encode(), digest_size=8).digest()
+    return {"identity": int.from_bytes(digest, "big", signed=True), "mass": _mass(row["smiles"])}
+
+
+@lru_cache(maxsize=100_000)
+def _inchikey_block(smiles):
+    return inchikey_block(smiles)
+
+
+@lru_cache(maxsize=100_000)
+def _mass(smiles):
+    molecule = Chem.MolFromSmiles(smiles)
+    return np.nan if molecule is None else CalcExactMolWt(molecule)
 
 
 # Many spectra share a molecule.

@@ -24,7 +24,9 @@ def loss_curves(history: Sequence[dict]) -> dict[str, dict[str, list[tuple[int, 
     curves = defaultdict(lambda: defaultdict(list))
     for entry in history:
         for name, value in entry.items():
-            if name == "loss" or name.endswith("_loss") and name != "train_loss":  # The latter is the whole run's mean.
+            if (
+                name == "loss" or name.endswith("_loss") and name != "train_loss"
+            ):  # The latter is the whole run's mean.
                 fold = "validation" if name.startswith("eval_") else "training"
                 curves[name.removeprefix("eval_")][fold].append((entry["step"], value))
     return curves

@@ -27,7 +27,8 @@ class Recipe:
         `config`: fields of `Spec2MolConfig` that replace those of `from`, or describe the new model;
         `feature_extractor`: arguments of a new model's `Spec2MolFeatureExtractor`.
     data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
-        of the first rows of each; `max_tokens`, to leave out longer molecules in training.
+        of the first rows of each; `max_tokens`, to leave out longer molecules in training; `near_mass`, the share of
+        batches that hold molecules of about the same mass, as hard negatives.
     trainable: globs of parameter names.
     condition_dropout: probability for each condition to be hidden in training.
     augmentation: of the peaks in training, see `data.augmentation.Augmentation`.
