@@ -47,6 +47,7 @@ class DreamsConfig(PreTrainedConfig):
 
     model_type = "dreams"
     base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
 
     peak_hidden_size: int = 44
     fourier_hidden_size: int = 980

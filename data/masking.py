@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from .augmentation import Augmentation
 
 MASKED_SHARE = 0.3
 MIN_MASKED = 2
@@ -25,21 +26,25 @@ class MaskedPeaksCollator:
 
     Args:
         feature_extractor: without conditions.
-        augment: False for evaluation: no shifts, and always the same peaks masked.
+        augmentation: of the peaks, before they are masked. None for evaluation, which also means no shifts, and always
+            the same peaks masked.
     """
 
-    def __init__(self, feature_extractor: Spec2MolFeatureExtractor, augment: bool = True):
+    def __init__(self, feature_extractor: Spec2MolFeatureExtractor, augmentation: Augmentation | None):
         self.feature_extractor = feature_extractor
-        self.augment = augment
+        self.augmentation = augmentation
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
-        generator = None if self.augment else torch.Generator().manual_seed(0)
+        training = self.augmentation is not None
+        generator = None if training else torch.Generator().manual_seed(0)
         timed = any(row.get("run") is not None for row in rows)
         if timed:
             rows = sorted(rows, key=lambda row: str(row.get("run")))
+        if training:
+            rows = [self.augmentation(row) for row in rows]
         batch = dict(self.feature_extractor(rows, return_tensors="pt"))
         mz, real = batch["peaks"][..., 0], batch["peaks_mask"].bool()
-        if self.augment:
+        if training:
             shifted = torch.rand(len(rows), 1) < SHIFT_PROBABILITY
             mz += MAX_SHIFT * torch.rand(len(rows), 1) * shifted * real
         masked = draw_masked_peaks(batch["peaks"], real, generator)

@@ -38,6 +38,11 @@ class TwoLengthsSampler(Sampler[int]):
         self.seed = seed
         self.epoch = 0
 
+    @classmethod
+    def from_examples(cls, dataset, batch_size: int, seed: int, near_mass: float = 0.0) -> "TwoLengthsSampler":
+        masses = dataset["mass"][:] if near_mass else None
+        return cls(dataset["num_tokens"][:], dataset["num_peaks"][:], batch_size, seed, masses, near_mass)
+
     def set_epoch(self, epoch: int):
         self.epoch = epoch
 
@@ -86,6 +91,11 @@ class SameMoleculeSampler(Sampler[int]):
         self.seed = seed
         self.epoch = 0
         self.length = int((self.identity.unique(return_counts=True)[1] // 2 * 2).sum())
+
+    @classmethod
+    def from_examples(cls, dataset, batch_size: int, seed: int, near_mass: float = 0.5) -> "SameMoleculeSampler":
+        columns = (dataset[name][:] for name in ("identity", "num_peaks", "mass"))
+        return cls(*columns, batch_size, seed, near_mass)
 
     def set_epoch(self, epoch: int):
         self.epoch = epoch

@@ -4,6 +4,7 @@ import torch
 
 from spec2mol import DreamsConfig, DreamsForPreTraining, Spec2MolFeatureExtractor
 from spec2mol.data import masking
+from spec2mol.data.augmentation import Augmentation
 from spec2mol.data.masking import MaskedPeaksCollator, draw_masked_peaks
 from tests.builders import ENCODER, spectrum, train
 
@@ -20,7 +21,7 @@ def unmasked():
 
 
 def test_masked_peaks_lose_their_mz_and_nothing_else(unmasked):
-    batch = MaskedPeaksCollator(feature_extractor(), augment=False)(ROWS)
+    batch = MaskedPeaksCollator(feature_extractor(), None)(ROWS)
     masked = batch["mz_labels"] != -100
     assert masked.sum(1).tolist() == [6, 2, 0, 3]  # 30% of 19, 2, 0, 10 peaks beside the base peak, at least 2
     assert (batch["peaks"][masked][:, 0] == -1).all()
@@ -46,7 +47,7 @@ def test_peaks_are_drawn_in_proportion_to_their_intensity(monkeypatch):
 
 def test_shifts_keep_all_differences():
     torch.manual_seed(0)
-    collate = MaskedPeaksCollator(feature_extractor())
+    collate = MaskedPeaksCollator(feature_extractor(), Augmentation())
     row = spectrum(0, num_peaks=12, precursor_mz=300.0)
     batch = collate([row] * 2000)
     shift = batch["peaks"][:, 0, 0] - 300.0
@@ -58,15 +59,15 @@ def test_shifts_keep_all_differences():
 
 def test_padding_is_not_shifted():
     torch.manual_seed(0)
-    batch = MaskedPeaksCollator(feature_extractor())([ROWS[0], *[ROWS[1]] * 200])
+    batch = MaskedPeaksCollator(feature_extractor(), Augmentation())([ROWS[0], *[ROWS[1]] * 200])
     assert (batch["peaks"][batch["peaks_mask"] == 0] == 0).all()
 
 
 def test_evaluation_is_the_same_every_time():
-    collate = MaskedPeaksCollator(feature_extractor(), augment=False)
+    collate = MaskedPeaksCollator(feature_extractor(), None)
     first, again = collate(ROWS), collate(ROWS)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    training = MaskedPeaksCollator(feature_extractor())
+    training = MaskedPeaksCollator(feature_extractor(), Augmentation())
     assert any((training(ROWS)["mz_labels"] != first["mz_labels"]).any() for _ in range(5))
 
 
@@ -75,7 +76,9 @@ class TestRetentionOrder:
         return [ROWS[0] | {"run": run, "retention_time": time} for run, time in runs_and_times]
 
     def labels(self, *runs_and_times):
-        return MaskedPeaksCollator(feature_extractor())(self.rows(*runs_and_times)).get("retention_order_labels")
+        return MaskedPeaksCollator(feature_extractor(), Augmentation())(self.rows(*runs_and_times)).get(
+            "retention_order_labels"
+        )
 
     def test_of_two_spectra_of_one_run(self):
         assert self.labels(("a", 1.0), ("a", 2.0), ("b", 9.0), ("b", 5.0)).tolist() == [1, 0]
@@ -91,12 +94,12 @@ class TestRetentionOrder:
         assert self.labels(("a", 1.0), ("a", 2.0), ("a", 3.0)) is None
 
     def test_without_times_there_are_no_labels(self):
-        assert "retention_order_labels" not in MaskedPeaksCollator(feature_extractor())(ROWS)
+        assert "retention_order_labels" not in MaskedPeaksCollator(feature_extractor(), Augmentation())(ROWS)
 
 
 def test_a_model_learns_from_it():
     torch.manual_seed(0)
     model = DreamsForPreTraining(DreamsConfig(**ENCODER | {"num_peaks": 30}, mz_bin_size=5.0))
-    batch = MaskedPeaksCollator(feature_extractor(), augment=False)(ROWS)
+    batch = MaskedPeaksCollator(feature_extractor(), None)(ROWS)
     losses = train(model, batch, steps=60)
     assert losses[-1] < 0.3 * losses[0]
