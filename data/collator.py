@@ -37,7 +37,7 @@ class Spec2MolCollator:
         targets = [row["target_ids"] for row in rows]
         if self.pairs:
             ids, mask = self.processor.pad(targets)
-            identity = np.unique([row["inchikey"] for row in rows], return_inverse=True)[1]
+            identity = np.array([row["identity"] for row in rows])
             text = {"molecule_ids": ids, "molecule_mask": mask, "identity": identity}
         else:
             text = self.processor.training_text(targets, soft_tokens=bool(batch))
