@@ -1,6 +1,6 @@
 """Simulated against measured spectra:
 
-    python -m spec2mol.simulation.evaluate --data ../shared/data/massbank/val.parquet
+python -m spec2mol.simulation.evaluate --data ../shared/data/massbank/val.parquet
 """
 
 import argparse
@@ -11,10 +11,10 @@ import pandas as pd
 from rdkit import Chem
 from tqdm import tqdm
 
-from ..evaluation.metrics import bootstrap_over_molecules, paired_difference
-from .features import ADDUCT_HYDROGENS, charge_shift, molecule_graph, possible
+from ..evaluation.metrics import bootstrap_over_molecules
+from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift
 from .fragments import MAX_ATOMS
-from .simulate import WEIGHTS, Peaks, load_weights, peaks_of, simulate
+from .simulate import WEIGHTS, Peaks, load_weights, simulate
 
 TOLERANCE = 0.01  # Da
 
@@ -66,13 +66,13 @@ def main():
     args = parser.parse_args()
     model = load_weights(args.weights)
     spectra = pd.read_parquet(args.data)
-    spectra = spectra[spectra["adduct"].isin(ADDUCT_HYDROGENS)]
+    spectra = spectra[spectra["adduct"].isin(PRECURSOR_HYDROGENS)]
     rows, seconds, sims, counts = [], 0.0, 0, []
     for name, group in tqdm(spectra.groupby("inchikey"), disable=None):
         molecule = Chem.MolFromSmiles(group["smiles"].iloc[0])
         if molecule.GetNumAtoms() > MAX_ATOMS:
             continue
-        graph = molecule_graph(molecule)
+        graph = FragmentGraph.from_molecule(molecule)
         for spectrum in group.itertuples():
             measured = Peaks(np.asarray(spectrum.mzs, np.float64), np.asarray(spectrum.intensities, np.float64))
             start = time.perf_counter()
@@ -81,7 +81,7 @@ def main():
             )
             seconds += time.perf_counter() - start
             sims += 1
-            allowed = possible(graph, spectrum.adduct)
+            allowed = graph.is_possible(spectrum.adduct)
             mzs = graph.masses[allowed] + charge_shift(spectrum.adduct)
             uniform = np.unique(np.round(mzs, 4))
             others = {
@@ -89,7 +89,14 @@ def main():
                 "precursor": Peaks(np.array([spectrum.precursor_mz]), np.ones(1)),
                 "uniform": Peaks(uniform, np.ones(len(uniform))),
             }
-            counts.append((len(measured.mzs), len(simulated.mzs), (measured.intensities>=.02).sum(), (simulated.intensities>=.02).sum()))
+            counts.append(
+                (
+                    len(measured.mzs),
+                    len(simulated.mzs),
+                    (measured.intensities >= 0.02).sum(),
+                    (simulated.intensities >= 0.02).sum(),
+                )
+            )
             row = {"inchikey": name, "ion_mode": spectrum.ion_mode, "adduct": spectrum.adduct}
             for label, other in others.items():
                 pair = align(measured, other)
@@ -99,8 +106,12 @@ def main():
     print(sims / seconds, "structures/s")
     print("peaks measured, simulated", np.mean(counts, 0), np.median(counts, 0))
     for column in frame.columns[3:]:
-        print(column, f"{frame[column].mean():.3f}", bootstrap_over_molecules(frame[column], frame["inchikey"]),
-              frame.groupby("adduct")[column].mean().round(3).to_dict())
+        print(
+            column,
+            f"{frame[column].mean():.3f}",
+            bootstrap_over_molecules(frame[column], frame["inchikey"]),
+            frame.groupby("adduct")[column].mean().round(3).to_dict(),
+        )
 
 
 if __name__ == "__main__":

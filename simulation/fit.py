@@ -19,17 +19,8 @@ from rdkit import Chem
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from .features import (
-    ADDUCT_HYDROGENS,
-    HYDROGEN_MASS,
-    MoleculeGraph,
-    bond_costs,
-    charge_shift,
-    conditions,
-    molecule_graph,
-    possible,
-)
-from .fragments import HYDROGEN_SHIFTS, MAX_ATOMS, enumerate_fragments
+from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift, condition_features
+from .fragments import HYDROGEN_SHIFTS, MAX_ATOMS
 from .model import VOCABULARY_SIZE, VOCABULARY_TOLERANCE, FragmentationModel
 
 TOLERANCE_PPM, TOLERANCE_DA = 10.0, 0.005  # the larger counts
@@ -40,24 +31,20 @@ MIN_INTENSITY = 0.02  # of peaks whose formulas enter the vocabularies
 
 
 class Example(NamedTuple):
-    """A molecule, its fragments with their masses (Da, `(fragments,)`), and its spectra."""
+    """A molecule and its spectra."""
 
-    molecule: Chem.Mol
-    fragments: np.ndarray
-    masses: np.ndarray
+    graph: FragmentGraph
     spectra: list
 
 
 def load(path: str, limit: int | None = None) -> list[Example]:
     spectra = pd.read_parquet(path)
-    spectra = spectra[spectra["adduct"].isin(ADDUCT_HYDROGENS)]
+    spectra = spectra[spectra["adduct"].isin(PRECURSOR_HYDROGENS)]
     examples = []
     for _, rows in tqdm(list(spectra.groupby("inchikey"))[:limit], desc="Fragments", disable=None):
         molecule = Chem.MolFromSmiles(rows["smiles"].iloc[0])
         if molecule.GetNumAtoms() <= MAX_ATOMS:
-            fragments = enumerate_fragments(molecule, bond_costs(molecule))
-            masses = molecule_graph(molecule, fragments).masses[:, list(HYDROGEN_SHIFTS).index(0)]
-            examples.append(Example(molecule, fragments, masses, list(rows.itertuples())))
+            examples.append(Example(FragmentGraph.from_molecule(molecule), list(rows.itertuples())))
     return examples
 
 
@@ -73,63 +60,59 @@ def match_peaks(masses: np.ndarray, targets: np.ndarray, mzs: np.ndarray) -> tup
     return order[np.arange(len(peak)) - np.repeat(np.cumsum(number) - number - low, number)], peak
 
 
-def spectrum_loss(scores: torch.Tensor, spectrum, graph: MoleculeGraph) -> torch.Tensor | None:
-    """Kullback-Leibler divergence in nats, None if no peak is explained. scores: `(fragments, shifts)`."""
+def explain(graph: FragmentGraph, spectrum) -> tuple[np.ndarray, np.ndarray]:
+    """(fragment and shift, flat; peak) of all pairs that agree within the tolerance."""
     mzs = np.asarray(spectrum.mzs, np.float64)
-    intensities = torch.from_numpy(np.array(spectrum.intensities, np.float32))
-    allowed = possible(graph, spectrum.adduct)
-    masses = np.where(allowed, graph.masses, np.inf).ravel()
-    index, peak = match_peaks(masses, mzs - charge_shift(spectrum.adduct), mzs)
+    masses = np.where(graph.is_possible(spectrum.adduct), graph.masses, np.inf)
+    return match_peaks(masses.ravel(), mzs - charge_shift(spectrum.adduct), mzs)
+
+
+def spectrum_loss(scores: torch.Tensor, graph: FragmentGraph, spectrum) -> torch.Tensor | None:
+    """Kullback-Leibler divergence in nats, None if no peak is explained. scores: `(fragments, shifts)`."""
+    index, peak = explain(graph, spectrum)
     if not len(index):
         return None
-    shares = torch.softmax(scores.masked_fill(torch.from_numpy(~allowed), -torch.inf).flatten(), 0)
-    predicted = torch.zeros(len(mzs)).index_add(0, torch.from_numpy(peak), shares[torch.from_numpy(index)])
+    is_impossible = torch.from_numpy(~graph.is_possible(spectrum.adduct))
+    shares = torch.softmax(scores.masked_fill(is_impossible, -torch.inf).flatten(), 0)
+    predicted = torch.zeros(len(spectrum.mzs)).index_add(0, torch.from_numpy(peak), shares[torch.from_numpy(index)])
     explained = torch.from_numpy(np.unique(peak))
-    target = intensities[explained] / intensities[explained].sum()
+    target = torch.from_numpy(np.array(spectrum.intensities, np.float32))[explained]
+    target = target / target.sum()
     return (target * (target.log() - predicted[explained].clamp_min(1e-9).log())).sum()
 
 
-def molecule_loss(model, graph: MoleculeGraph, spectra: list, correction: torch.Tensor | float = 0.0):
+def molecule_loss(model, graph: FragmentGraph, spectra: list, correction: torch.Tensor | float = 0.0):
     """Mean over the spectra, None if no peak of any is explained. correction: added to the scores of the fragments."""
-    inputs = [conditions(graph.mass, s.adduct, s.collision_energy, s.instrument_type) for s in spectra]
+    inputs = [condition_features(graph.mass, s.adduct, s.collision_energy, s.instrument_type) for s in spectra]
     scores = model(graph, [s.adduct for s in spectra], torch.from_numpy(np.stack(inputs))) + correction
-    losses = [spectrum_loss(score, spectrum, graph) for score, spectrum in zip(scores, spectra, strict=True)]
+    losses = [spectrum_loss(score, graph, spectrum) for score, spectrum in zip(scores, spectra, strict=True)]
     losses = [loss for loss in losses if loss is not None]
     return torch.stack(losses).mean() if losses else None
 
 
-def sample_fragments(example: Example, spectra: list) -> tuple[np.ndarray, torch.Tensor]:
-    """Fragments that explain a peak and some of the others, and what to add to the scores, `(fragments, 1)`: each of the
-    others stands for several."""
-    is_needed = np.zeros(len(example.masses), bool)
-    is_needed[0] = True
-    masses = (example.masses[:, None] + HYDROGEN_SHIFTS * HYDROGEN_MASS).ravel()
+def sample_fragments(graph: FragmentGraph, spectra: list) -> tuple[FragmentGraph, torch.Tensor]:
+    """The fragments that explain a peak and some of the others, and what to add to the scores, `(fragments, 1)`, so that
+    those stand for all others."""
+    is_needed = np.zeros(len(graph.masses), bool)
     for spectrum in spectra:
-        mzs = np.asarray(spectrum.mzs, np.float64)
-        index, _ = match_peaks(masses, mzs - charge_shift(spectrum.adduct), mzs)
-        is_needed[index // len(HYDROGEN_SHIFTS)] = True
-    others = np.flatnonzero(~is_needed)
+        is_needed[explain(graph, spectrum)[0] // len(HYDROGEN_SHIFTS)] = True
+    needed, others = np.flatnonzero(is_needed), np.flatnonzero(~is_needed)
     drawn = np.random.choice(others, min(UNMATCHED_FRAGMENTS, len(others)), replace=False)
-    chosen = np.concatenate([np.flatnonzero(is_needed), drawn])
-    correction = torch.zeros(len(chosen), 1)
-    if len(drawn):
-        correction[-len(drawn) :] = float(np.log(len(others) / len(drawn)))
-    return example.fragments[chosen], correction
+    correction = torch.zeros(len(needed) + len(drawn), 1)
+    correction[len(needed) :] = float(np.log(max(len(others), 1) / max(len(drawn), 1)))
+    return graph.take(np.concatenate([needed, drawn])), correction
 
 
 def vocabularies(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
     """Masses (Da, ascending) of the neutral losses and of the ions that explain peaks of the most molecules."""
     losses, ions = Counter(), Counter()
-    for example in tqdm(examples, desc="Vocabularies", disable=None):
-        graph = molecule_graph(example.molecule, example.fragments)
+    for graph, spectra in tqdm(examples, desc="Vocabularies", disable=None):
         seen_losses, seen_ions = set(), set()
-        for spectrum in random.sample(example.spectra, min(SPECTRA_PER_MOLECULE, len(example.spectra))):
-            masses = graph.masses[possible(graph, spectrum.adduct)]
-            mzs = np.asarray(spectrum.mzs, np.float64)[np.asarray(spectrum.intensities) >= MIN_INTENSITY]
-            index, _ = match_peaks(masses, mzs - charge_shift(spectrum.adduct), mzs)
-            precursor = graph.mass + ADDUCT_HYDROGENS[spectrum.adduct] * HYDROGEN_MASS
-            seen_ions.update(np.round(masses[index], 4).tolist())
-            seen_losses.update(np.round(precursor - masses[index], 4).tolist())
+        for spectrum in random.sample(spectra, min(SPECTRA_PER_MOLECULE, len(spectra))):
+            index, peak = explain(graph, spectrum)
+            masses = graph.masses.ravel()[index[np.asarray(spectrum.intensities)[peak] >= MIN_INTENSITY]]
+            seen_ions.update(np.round(masses, 4).tolist())
+            seen_losses.update(np.round(graph.precursor_mass(spectrum.adduct) - masses, 4).tolist())
         losses.update(seen_losses)
         ions.update(seen_ions)
     return _most_common(losses), _most_common(ions)
@@ -149,7 +132,7 @@ def _most_common(counts: Counter) -> torch.Tensor:
 @torch.inference_mode()
 def validation_loss(model, examples: list[Example]) -> float:
     """Mean over molecules, all fragments and all spectra."""
-    losses = [molecule_loss(model, molecule_graph(e.molecule, e.fragments), e.spectra) for e in examples]
+    losses = [molecule_loss(model, graph, spectra) for graph, spectra in examples]
     return float(np.mean([loss.item() for loss in losses if loss is not None]))
 
 
@@ -177,10 +160,10 @@ def main():
         random.shuffle(train)
         losses = []
         with tqdm(train, desc=f"Epoch {epoch + 1}", unit=" molecules", disable=None) as progress:
-            for i, example in enumerate(progress):
-                spectra = random.sample(example.spectra, min(SPECTRA_PER_MOLECULE, len(example.spectra)))
-                fragments, correction = sample_fragments(example, spectra)
-                loss = molecule_loss(model, molecule_graph(example.molecule, fragments), spectra, correction)
+            for i, (graph, spectra) in enumerate(progress):
+                spectra = random.sample(spectra, min(SPECTRA_PER_MOLECULE, len(spectra)))
+                sample, correction = sample_fragments(graph, spectra)
+                loss = molecule_loss(model, sample, spectra, correction)
                 if loss is not None:
                     losses.append(loss.item())
                     (loss / MOLECULES_PER_STEP).backward()
@@ -191,7 +174,9 @@ def main():
                     schedule.step()
                     progress.set_postfix(loss=f"{np.mean(losses[-500:]):.3f}")
         save_file(model.state_dict(), args.output)
-        print(f"epoch {epoch + 1}: train {np.mean(losses):.3f}, val {validation_loss(model, val):.3f} nats", flush=True)
+        print(
+            f"epoch {epoch + 1}: train {np.mean(losses):.3f}, val {validation_loss(model, val):.3f} nats", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from rdkit import Chem
 from safetensors.torch import load_file
 
-from .features import ADDUCT_HYDROGENS, charge_shift, conditions, molecule_graph, possible
+from .features import FragmentGraph, charge_shift, condition_features
 from .model import FragmentationModel
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
@@ -36,11 +36,11 @@ def load_weights(path: str | Path = WEIGHTS) -> FragmentationModel:
 @torch.inference_mode()
 def simulate(model, molecule: Chem.Mol, adduct: str, collision_energy=None, instrument_type=None, graph=None) -> Peaks:
     """The spectrum of one molecule under one set of conditions."""
-    graph = molecule_graph(molecule) if graph is None else graph
-    inputs = conditions(graph.mass, adduct, collision_energy, instrument_type)
+    graph = FragmentGraph.from_molecule(molecule) if graph is None else graph
+    inputs = condition_features(graph.mass, adduct, collision_energy, instrument_type)
     scores = model(graph, [adduct], torch.from_numpy(inputs)[None])[0].numpy().ravel()
     mzs = graph.masses.ravel() + charge_shift(adduct)
-    allowed = possible(graph, adduct).ravel()
+    allowed = graph.is_possible(adduct).ravel()
     return peaks_of(mzs[allowed], scores[allowed])
 
 
