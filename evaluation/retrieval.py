@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from rdkit import DataStructs
 from tqdm import tqdm
 
 from ..modeling_spec2mol import EncoderOutput
@@ -126,15 +125,22 @@ def without_spectrum(
 ) -> pd.DataFrame:
     """The control that sees no spectrum: candidates ranked by their Tanimoto similarity to the nearest training
     molecule. Lines as of `retrieve`, with without_spectrum@1, @5, @20."""
-    library = [morgan_fingerprint(smiles) for smiles in sorted(set(training))]
+    library = _fingerprints(sorted(set(training)))
     of_molecule = {}
     truths = dict.fromkeys(row["smiles"] for row in rows)
     for smiles in tqdm(truths, desc="without spectrum", unit=" molecules", disable=None):
         listed = candidates[smiles]
-        nearest = [max(DataStructs.BulkTanimotoSimilarity(morgan_fingerprint(c), library)) for c in listed]
-        rank = rank_of_truth(np.array(nearest), listed.index(smiles))
+        own = _fingerprints(listed)
+        common = own @ library.T
+        nearest = (common / (own.sum(1)[:, None] + library.sum(1) - common)).max(1)
+        rank = rank_of_truth(nearest, listed.index(smiles))
         of_molecule[smiles] = {"candidates": len(listed)} | _hits({"without_spectrum": rank})
     return pd.DataFrame({name: row[name] for name in IDENTITY} | of_molecule[row["smiles"]] for row in rows)
+
+
+def _fingerprints(molecules) -> np.ndarray:
+    """`(molecules, 2048)`, floats of 0 and 1: their products are by far the fastest way to many similarities."""
+    return np.array([morgan_fingerprint(smiles).ToList() for smiles in molecules], np.float32)
 
 
 def _hits(ranks: Mapping[str, int]) -> dict[str, float]:
