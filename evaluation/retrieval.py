@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..chemistry_spec2mol import morgan_fingerprint
 from ..modeling_spec2mol import EncoderOutput
-from .metrics import morgan_fingerprint
 
 HITS = (1, 5, 20)
 IDENTITY = ("identifier", "inchikey", "smiles")
@@ -103,7 +103,7 @@ def _scores(model, processor, rows, texts) -> tuple[np.ndarray, np.ndarray]:
     base, projector = model.model, model.model.projector
     inputs = processor.feature_extractor(rows, return_tensors="pt").to(model.device)
     encoded = base.encode(**{name: inputs[name] for name in base.input_names if name in inputs})
-    features = projector.spectrum_features(encoded)
+    features = projector.spectrum_features(projector.query_states(encoded))
     contrast, odds = [], []
     for text in texts:
         ids, mask = text["molecule_ids"], text["molecule_mask"]
@@ -140,7 +140,7 @@ def without_spectrum(
 
 def _fingerprints(molecules) -> np.ndarray:
     """`(molecules, 2048)`, floats of 0 and 1: their products are by far the fastest way to many similarities."""
-    return np.array([morgan_fingerprint(smiles).ToList() for smiles in molecules], np.float32)
+    return np.array([morgan_fingerprint(smiles) for smiles in molecules], np.float32)
 
 
 def _hits(ranks: Mapping[str, int]) -> dict[str, float]:

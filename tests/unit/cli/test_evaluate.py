@@ -76,7 +76,7 @@ def test_everything_in_one_run(folder, data, train, candidates, tmp_path, capsys
 def test_a_leak_stops_the_command(folder, data, tmp_path, capsys):
     dataset = Dataset.from_dict({"smiles": ["OCC"]})
     dataset.to_parquet(tmp_path / "seen.parquet")
-    record_stage(folder, [], {}, {tmp_path / "seen.parquet": dataset})
+    record_stage(folder, [], {}, tmp_path / "seen.parquet", dataset)
     try:
         assert evaluate("--model", folder, "--data", data) == 2
     finally:
