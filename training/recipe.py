@@ -76,6 +76,11 @@ class Recipe:
             raise ValueError(f"{path}: stage is {content.get('stage')!r}; there are {', '.join(STAGES)}")
         return cls(**content)
 
+    @property
+    def sources(self) -> list[str]:
+        """Folders or Hub names of the weights that the stage starts from."""
+        return [self.model[part] for part in ("from", "encoder", "language_model") if part in self.model]
+
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})
         if "encoder" in self.model and source is None:
