@@ -9,6 +9,7 @@ python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=2
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, set_seed
@@ -48,6 +49,9 @@ def main(argv=None):
             else f"no checkpoint in {args.output}: starts from the beginning"
         )
     trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.lora:
+        trainer.model.save_pretrained(Path(args.output, "adapter"))
+        trainer.model.merge_and_unload()  # into `model`
     save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
     if trainer.is_world_process_zero():
         record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
