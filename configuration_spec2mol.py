@@ -44,10 +44,12 @@ class DreamsConfig(PreTrainedConfig):
         are m/z and intensity alone, as the official model's.
     mz_bin_size (`float`): width in Da of the m/z classes of masked-peak pre-training.
     focal_loss_gamma, retention_order_weight (`float`): of the pre-training loss.
+    contrast_temperature (`float`): cosines are divided by it in the loss of `DreamsForSpectralEmbedding`.
     """
 
     model_type = "dreams"
     base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
 
     peak_hidden_size: int = 44
     fourier_hidden_size: int = 980
@@ -68,6 +70,7 @@ class DreamsConfig(PreTrainedConfig):
     mz_bin_size: float | int = 0.05
     focal_loss_gamma: float | int = 5.0
     retention_order_weight: float | int = 0.2
+    contrast_temperature: float | int = 0.1
 
     @property
     def hidden_size(self) -> int:

@@ -22,6 +22,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput
 
 from .chemistry_spec2mol import set_special_tokens
 from .configuration_spec2mol import Spec2MolConfig
+from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_qformer import QFormerProjector
@@ -29,6 +30,7 @@ from .modeling_structure import StructureHead
 
 ENCODERS = {"dreams": DreamsModel}
 PROJECTORS = {"blip_2_qformer": QFormerProjector}
+TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 
 @dataclass
@@ -191,14 +193,21 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             fingerprint, element_counts: labels of `StructureHead`.
         """
         projector = self.model.projector
+        if self.training:
+            with torch.no_grad():
+                projector.temperature.clamp_(*TEMPERATURE_RANGE)
         encoded = self.model.encode(**inputs)
+        batch = len(molecule_ids)
+        first = process_index() * batch  # of this process' rows in the batch of all of them
         if identity is None:
-            identity = torch.arange(len(molecule_ids), device=molecule_ids.device)
+            identity = torch.arange(first, first + batch, device=molecule_ids.device)
+        identity = gather_batch(identity)
         same = identity[:, None] == identity[None, :]
 
         query_states = projector.query_states(encoded)
         similarity = projector.similarity(
-            projector.spectrum_features(query_states), projector.molecule_features(molecule_ids, molecule_mask)
+            gather_batch(projector.spectrum_features(query_states)),
+            gather_batch(projector.molecule_features(molecule_ids, molecule_mask)),
         )
         logits = similarity.float() / projector.temperature
         targets = same / same.sum(1, keepdim=True)
@@ -207,10 +216,12 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             + nn.functional.cross_entropy(logits.T, targets, label_smoothing=0.1)
         ) / 2
 
-        matching_loss = self._matching_loss(encoded, molecule_ids, molecule_mask, logits.detach(), same)
+        matching_loss = self._matching_loss(encoded, molecule_ids, molecule_mask, logits.detach(), same, first)
         next_tokens = projector.generation_logits(encoded, molecule_ids, molecule_mask)[:, :-1]
         labels = molecule_ids[:, 1:].masked_fill(molecule_mask[:, 1:] == 0, -100)
-        generation_loss = nn.functional.cross_entropy(next_tokens.flatten(0, 1).float(), labels.flatten())
+        generation_loss = nn.functional.cross_entropy(
+            next_tokens.flatten(0, 1).float(), labels.flatten(), reduction="sum"
+        ) / mean_over_processes((labels != -100).sum())
 
         loss, structure_loss = contrast_loss + matching_loss + generation_loss, None
         if self.model.structure_head is not None and fingerprint is not None:
@@ -228,22 +239,22 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         )
         return output if return_dict in (None, True) else output.to_tuple()
 
-    def _matching_loss(self, encoded, molecule_ids, molecule_mask, logits, same):
-        """Each pair against one wrong molecule and one wrong spectrum, drawn in proportion to their similarity."""
-        positives = torch.arange(len(molecule_ids), device=molecule_ids.device)
-        has_negative = (~same).any(1)  # A batch of one molecule has none.
-        weights = logits.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
-        wrong_molecule = torch.multinomial(weights[has_negative], 1)[:, 0]
-        weights = logits.T.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
-        wrong_spectrum = torch.multinomial(weights[has_negative], 1)[:, 0]
-        kept = positives[has_negative]
-        spectra = torch.cat([positives, kept, wrong_spectrum])
-        molecules = torch.cat([positives, wrong_molecule, kept])
-        pairs = EncoderOutput(
-            last_hidden_state=encoded.last_hidden_state[spectra], attention_mask=encoded.attention_mask[spectra]
-        )
+    def _matching_loss(self, encoded, molecule_ids, molecule_mask, logits, same, first=0):
+        """Each pair against one wrong molecule and one wrong spectrum, drawn in proportion to their similarity from
+        the batches of all processes. `logits` and `same` are of all of them, the pairs are rows `first` and on."""
+        states = gather_padded_batch(encoded.last_hidden_state)
+        states_mask = gather_padded_batch(encoded.attention_mask)
+        molecule_ids, molecule_mask = gather_padded_batch(molecule_ids), gather_padded_batch(molecule_mask)
+        rows = torch.arange(first, first + len(encoded.last_hidden_state), device=logits.device)
+        kept = rows[(~same[rows]).any(1)]  # A batch of one molecule has no negatives.
+        weights = (logits.float().softmax(1) + 1e-6).masked_fill(same, 0)
+        wrong_molecule = torch.multinomial(weights[kept], 1)[:, 0]
+        weights = (logits.T.float().softmax(1) + 1e-6).masked_fill(same, 0)
+        wrong_spectrum = torch.multinomial(weights[kept], 1)[:, 0]
+        spectra, molecules = torch.cat([rows, kept, wrong_spectrum]), torch.cat([rows, wrong_molecule, kept])
+        pairs = EncoderOutput(last_hidden_state=states[spectra], attention_mask=states_mask[spectra])
         match_logits = self.model.projector.matching_logits(pairs, molecule_ids[molecules], molecule_mask[molecules])
-        labels = (torch.arange(len(spectra), device=spectra.device) < len(positives)).long()
+        labels = (torch.arange(len(spectra), device=spectra.device) < len(rows)).long()
         return nn.functional.cross_entropy(match_logits.float(), labels)
 
 
@@ -363,6 +374,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         if fingerprint is None or soft_tokens is None or self.model.structure_head is None:
             return output
         structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        if (num_items := kwargs.get("num_items_in_batch")) is not None:
+            # The language loss is this batch's share of the mean over all accumulated batches of all processes.
+            structure_loss = structure_loss * (labels[:, 1:] != -100).sum() / num_items
         losses = {"language_loss": output.loss, "structure_loss": structure_loss}
         return Spec2MolCausalLMOutput(**output | losses | {"loss": output.loss + structure_loss})
 

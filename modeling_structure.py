@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .configuration_spec2mol import Spec2MolConfig
+from .distributed_spec2mol import mean_over_processes
 
 
 class StructureHead(nn.Module):
@@ -48,7 +49,7 @@ class StructureHead(nn.Module):
         fingerprint = fingerprint.float()
         bits_loss = nn.functional.binary_cross_entropy_with_logits(bits.float(), fingerprint, reduction="sum")
         counts_loss = nn.functional.mse_loss(roots.float(), element_counts.float().sqrt())
-        return bits_loss / fingerprint.sum().clamp(min=1) + counts_loss
+        return bits_loss / mean_over_processes(fingerprint.sum()).clamp(min=1) + counts_loss
 
     def similarity(self, soft_tokens, fingerprints):
         """Log likelihoods of molecules' fingerprints `(molecules, fingerprint_size)`, in nats:

@@ -9,19 +9,16 @@ python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=2
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, set_seed
 
-from spec2mol.data.augmentation import Augmentation
-from spec2mol.data.collator import Spec2MolCollator
-from spec2mol.data.examples import load_examples, structure_statistics
-from spec2mol.modeling_spec2mol import Spec2MolForPreTraining
 from spec2mol.saving import save_for_hub
-from spec2mol.training.freezing import set_trainable
 from spec2mol.training.recipe import Recipe
 from spec2mol.training.record import record_stage
-from spec2mol.training.trainer import Spec2MolTrainer
+from spec2mol.training.stages import build_trainer
+from spec2mol.training.trainer import last_checkpoint
 
 
 def main(argv=None):
@@ -40,39 +37,24 @@ def main(argv=None):
         **recipe.arguments,
     )
     set_seed(arguments.seed)
-    model, processor = recipe.load_model()
-    trained = model
-    if represent := recipe.stage == "represent":
-        trained = Spec2MolForPreTraining(model.config)
-        trained.model = model.model  # The language model waits, so that every stage leaves a whole model.
-    frozen = set_trainable(trained, recipe.trainable)
-    trainable = sum(p.numel() for p in trained.parameters() if p.requires_grad)
+    trainer, model = build_trainer(recipe, arguments)
+    trainable = trainer.get_num_trainable_parameters()
     print(f"{model.num_parameters():,} parameters, {trainable:,} trained")
 
-    structure = model.config.structure_config
-    size = None if structure is None else structure.fingerprint_size
-    data = recipe.data
-    train_dataset = load_examples(
-        data["train"], processor, data.get("train_limit"), data.get("max_tokens"), fingerprint_size=size
-    )
-    head = model.model.structure_head
-    if head is not None and head.is_untrained:
-        head.start_from(*structure_statistics(train_dataset))
-    trainer = Spec2MolTrainer(
-        trained,
-        arguments,
-        data_collator=Spec2MolCollator(
-            processor, recipe.condition_dropout, Augmentation(**recipe.augmentation), pairs=represent
-        ),
-        eval_collator=Spec2MolCollator(processor, pairs=represent),
-        frozen=frozen,
-        train_dataset=train_dataset,
-        eval_dataset=load_examples(data["validation"], processor, data.get("validation_limit"), fingerprint_size=size),
-        processing_class=processor,
-    )
-    trainer.train(resume_from_checkpoint=args.resume)
-    save_for_hub(model, processor, args.output, half=recipe.half)
-    record_stage(args.output, recipe.sources, asdict(recipe), {recipe.data["train"]: trainer.train_dataset})
+    checkpoint = last_checkpoint(args.output) if args.resume else None
+    if args.resume:
+        print(
+            f"goes on from {checkpoint}"
+            if checkpoint
+            else f"no checkpoint in {args.output}: starts from the beginning"
+        )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.lora:
+        trainer.model.save_pretrained(Path(args.output, "adapter"))
+        trainer.model.merge_and_unload()  # into `model`
+    save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
+    if trainer.is_world_process_zero():
+        record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
 
 
 if __name__ == "__main__":

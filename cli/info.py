@@ -68,8 +68,8 @@ def print_training(console, name):
             table.add_row(*stage_row(stage))
         console.print(table)
         console.print(f"Seen in training: {len(record.molecules):,} molecules")
-        for weights in record.unrecorded:
-            console.print(f"Started from {weights}, of whose training nothing is recorded")
+        for name_of_part in record.unknown:
+            console.print(f"Nothing is known of {name_of_part}, which went into it")
         for line in credit_lines(training_data(record.stages)):
             console.print(f"  {line}")
     console.print(f"Licence of the weights: {licence(name, record)}")

@@ -29,9 +29,8 @@ def check_unseen(model: str, rows: Sequence[Mapping]) -> str:
         f"None of these {len(molecules)} molecules, by first InChIKey block, is among the {len(record.molecules):,} "
         "of the model's training record."
     )
-    if record.unrecorded:
-        names = ", ".join(record.unrecorded)
-        sentence += f" It started from weights without a record ({names}): what those have seen is not known."
+    if record.unknown:
+        sentence += f" Not recorded, and so not known: the molecules behind {', '.join(record.unknown)}."
     return sentence
 
 

@@ -70,7 +70,7 @@ def _card_from_records(folder, model, processor, repo_id, license):
         elements=", ".join(features.elements),
         parts=markdown_table(("part", "what", "parameters"), ([p, k, f"{n:,}"] for p, k, n in parts(model))),
         stages=markdown_table(STAGE_COLUMNS, map(stage_row, record.stages)) if record else None,
-        unrecorded=", ".join(record.unrecorded) if record else None,
+        unknown=", ".join(record.unknown) if record else None,
         num_molecules=f"{len(record.molecules):,}" if record else None,
         credits="\n".join(f"- {line}" for line in credit_lines(data)),
         license_name=read_licence(metadata.license).name,
@@ -90,8 +90,8 @@ def license_of(record, folder) -> str:
     try:
         if record is None:
             raise ValueError("there is no training record")
-        if record.unrecorded:
-            raise ValueError(f"it started from weights without a training record ({', '.join(record.unrecorded)})")
+        if record.unknown:
+            raise ValueError(f"nothing is known of {', '.join(record.unknown)}, which went into it")
         data = training_data(record.stages)
         if silent := next((part["file"] for part in data if "licenses" not in part), None):
             raise ValueError(f"{silent} states no licences")
@@ -137,7 +137,7 @@ def architecture(name: str, config) -> str:
     return ", ".join(words)
 
 
-STAGE_COLUMNS = ("stage", "starts from", "data", "rows", "molecules", "length x batch", "trained")
+STAGE_COLUMNS = ("stage", "starts from", "data", "examples", "molecules", "length x batch", "trained")
 
 
 def stage_row(stage: Mapping) -> list[str]:
@@ -152,10 +152,10 @@ def stage_row(stage: Mapping) -> list[str]:
         recipe["stage"],
         ", ".join(f"{part}: {Path(place).name}" for part, place in recipe["model"].items() if isinstance(place, str)),
         ", ".join(f"{part['file']} ({', '.join(source_names(part)) or 'source not stated'})" for part in data),
-        " + ".join(f"{part['rows']:,}" for part in data),
-        " + ".join(f"{part['molecules']:,}" for part in data),
+        f"{stage['examples']:,}",
+        f"{stage['molecules']:,}",
         f"{length} x {batch}",
-        ", ".join(f"`{pattern}`" for pattern in recipe["trainable"]),
+        f"LoRA of rank {recipe['lora']['r']}" if recipe["lora"] else ", ".join(recipe["trainable"]),
     ]
 
 

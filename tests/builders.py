@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 
 from spec2mol import (
     Spec2MolConfig,
@@ -15,6 +14,7 @@ from spec2mol import (
     Spec2MolModel,
     Spec2MolProcessor,
 )
+from spec2mol.data.examples import load_examples
 from spec2mol.data.tokenizer import build_tokenizer
 from spec2mol.training.record import record_stage
 
@@ -140,9 +140,10 @@ def record_training(folder, previous=(), **fields):
         "model": {"from": "runs/language", "config": {"num_query_tokens": NUM_QUERIES}},
         "data": {"train": str(data)},
         "trainable": ["model.*"],
+        "lora": None,
         "arguments": {"max_steps": 60, "per_device_train_batch_size": 4},
     }
-    record_stage(folder, previous, recipe | fields, {data: Dataset.from_parquet(str(data))})
+    record_stage(folder, previous, recipe | fields, str(data), load_examples(str(data), processor()))
     data.unlink()
 
 

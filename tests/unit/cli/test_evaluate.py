@@ -76,7 +76,7 @@ def test_everything_in_one_run(folder, data, train, candidates, tmp_path, capsys
 def test_a_leak_stops_the_command(folder, data, tmp_path, capsys):
     dataset = Dataset.from_dict({"smiles": ["OCC"]})
     dataset.to_parquet(tmp_path / "seen.parquet")
-    record_stage(folder, [], {}, {tmp_path / "seen.parquet": dataset})
+    record_stage(folder, [], {}, tmp_path / "seen.parquet", dataset)
     try:
         assert evaluate("--model", folder, "--data", data) == 2
     finally:
@@ -91,8 +91,10 @@ def test_library_with_a_molecule_of_the_data(folder, data, capsys):
 
 
 def test_a_model_without_text_branch_is_evaluated_without_retrieval(data, candidates, tmp_path, capsys):
-    model = builders.model(projector={"use_qformer_text_input": False})
-    save_for_hub(model, builders.processor(), tmp_path / "model")
+    model, processor = builders.model(projector={"use_qformer_text_input": False}), builders.processor()
+    inputs = processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
+    builders.train(model, inputs, steps=30)
+    save_for_hub(model, processor, tmp_path / "model")
     args = ["--model", tmp_path / "model", "--data", data, "--candidates", candidates, "--track", "mass"]
     assert evaluate(*args) == 0
     assert "Retrieval was left out" in capsys.readouterr().out

@@ -17,7 +17,7 @@ def trained_on(tmp_path):
     def write(*molecules, previous=()):
         dataset = Dataset.from_dict({"smiles": list(molecules)})
         dataset.to_parquet(tmp_path / "train.parquet")
-        record_stage(tmp_path, previous, {}, {tmp_path / "train.parquet": dataset})
+        record_stage(tmp_path, previous, {}, tmp_path / "train.parquet", dataset)
         return tmp_path
 
     return write
@@ -35,7 +35,7 @@ def test_new_molecules_pass(trained_on):
 
 def test_what_is_not_known_is_said(trained_on, tmp_path):
     assert "no training record" in check_unseen(tmp_path, rows("CCO"))
-    assert "without a record (dreams)" in check_unseen(
+    assert "not known: the molecules behind dreams" in check_unseen(
         trained_on("CCO", previous=[str(tmp_path / "dreams")]), rows("CC")
     )
 

@@ -25,8 +25,8 @@ def test_exact_match_ignores_stereochemistry_and_notation():
 
 
 def test_tanimoto_counted_by_hand():
-    # Morgan environments of CCO: three kinds of atoms and three of radius 1. Those of CCCO: three kinds of atoms, four of
-    # radius 1, and one of radius 2 that has not the bonds of another. In common: the kinds of atoms, CH3-CH2, CH2-OH.
+    # Morgan environments of CCO: three kinds of atoms and three of radius 1. Those of CCCO: three kinds of atoms, four
+    # of radius 1, and one of radius 2 that has not the bonds of another. In common: kinds, CH3-CH2, CH2-OH.
     assert tanimoto("CCCO", "CCO") == pytest.approx(5 / (6 + 8 - 5))
     assert tanimoto("OCC", "CCO") == 1
 
