@@ -51,7 +51,7 @@ def test_metadata(tmp_path, model):
 def test_training_data_are_named_and_credited(tmp_path, model):
     builders.record_training(tmp_path)
     text = card(tmp_path, model).text
-    assert "| align | from: language | train.parquet (MassBank) | 4 | 4 | 60 steps x 4 | model.* |" in text
+    assert "| align | from language | train.parquet (MassBank) | 4 | 4 | 60 steps x 4 | model.* |" in text
     assert "It saw 4 molecules" in text
     assert "[MassBank](https://github.com/MassBank/MassBank-data), each record under its own licence" in text
     assert "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/) 2, " in text
