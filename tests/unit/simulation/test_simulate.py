@@ -85,9 +85,8 @@ def test_peaks_of_one_mz_add_up_and_the_weak_are_left_out():
     ],
 )
 def test_which_ions_a_molecule_forms(name, smiles, adducts):
-    assert [
-        adduct for adduct in sorted(PRECURSOR_HYDROGENS) if can_carry(Chem.MolFromSmiles(smiles), adduct)
-    ] == sorted(adducts)
+    molecule = Chem.MolFromSmiles(smiles)
+    assert {adduct for adduct in PRECURSOR_HYDROGENS if can_carry(molecule, adduct)} == set(adducts)
 
 
 def test_what_cannot_be_simulated(model):
@@ -134,10 +133,9 @@ def test_no_conditions_left():
 def test_learned_weights_beat_the_controls(model, shared):
     spectra = pd.read_parquet(shared / "data" / "massbank" / "val.parquet")
     spectra = spectra[spectra["adduct"].isin(["[M+H]+", "[M-H]-"])]
-    few = spectra[spectra["inchikey"].isin(sorted(spectra["inchikey"].unique())[::20])]
-    results = pd.DataFrame(
-        row for _, rows in few.groupby("inchikey") for row in evaluate_molecule(model, rows.head(2))
-    )
+    few = sorted(spectra["inchikey"].unique())[::20]
+    pairs = [spectra[spectra["inchikey"] == inchikey].head(2) for inchikey in few]
+    results = pd.DataFrame(row for rows in pairs for row in evaluate_molecule(model, rows))
     assert results["inchikey"].nunique() >= 10
     for similarity in ("cosine", "entropy"):
         means = results.filter(like=similarity).mean()
