@@ -16,12 +16,12 @@ from .features import INSTRUMENT_TYPES, PRECURSOR_HYDROGENS, FragmentGraph, char
 from .model import FragmentationModel
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
-MIN_INTENSITY = 0.01  # of the base peak
 MAX_PEAKS = 60
 MERGE_PPM = 5.0  # peaks closer than this are one
-# The model gives the mean of what spectra of such molecules look like; a single spectrum has fewer peaks. With this
-# exponent as many are above a tenth of the base peak as in measured spectra (see docs/simulation.md).
-SHARPNESS = 1.25
+# The model gives the mean of what spectra of such molecules look like; a single spectrum has fewer peaks. With these two
+# there are as many peaks, and as many above a tenth of the base peak, as in measured spectra (see docs/simulation.md).
+SHARPNESS = 1.25  # exponent
+MIN_INTENSITY = 0.02  # of the base peak
 
 # Hydrogens that come off as protons: of OH, SH, PH, and of NH at an aromatic ring or beside a multiple bond.
 _ACIDIC = ("[O,S,P;!H0]", "[n;H1]", "[NX3;!H0]~[$([C,S,P]=[O,S,N]),$(a)]")
