@@ -453,7 +453,7 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         bins = (mz_labels[masked] / self.config.mz_bin_size).round().long().clamp(max=num_bins - 1)
         log_p = mz_logits[masked].float().log_softmax(-1).gather(-1, bins[:, None])[:, 0]
         focal = (1 - log_p.exp()) ** self.config.focal_loss_gamma * log_p
-        return -focal.sum() / mean_over_processes(masked.sum()).clamp(min=1)
+        return -focal.sum() / mean_over_processes(masked.sum()).clamp(min=1e-6)
 
     def retention_order_loss(self, logits, labels):
         """Binary cross-entropy, mean over the pairs that can be compared."""
@@ -461,7 +461,7 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         losses = nn.functional.binary_cross_entropy_with_logits(
             logits[comparable].float(), labels[comparable].float(), reduction="sum"
         )
-        return losses / mean_over_processes(comparable.sum()).clamp(min=1)
+        return losses / mean_over_processes(comparable.sum()).clamp(min=1e-6)
 
 
 __all__ = [
