@@ -132,6 +132,11 @@ def structure_statistics(examples: Dataset, sample: int = 10_000) -> tuple[torch
     return torch.from_numpy(frequencies).float(), torch.from_numpy(roots).float()
 
 
+def data_files(paths: str | Sequence[str]) -> list[str]:
+    """The files that paths or globs name."""
+    return [file for path in _listed(paths) for file in sorted(glob(path))]
+
+
 def _listed(paths) -> list[str]:
     return [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
@@ -164,11 +169,15 @@ def _add_target(row, processor, fingerprint_size):
 
 
 def molecule_columns(row) -> dict:
-    """identity: an integer for the first block of the InChIKey, the same in every process and run; mass in Da, NaN for
-    an unreadable structure. The InChIKey is computed where the row has none."""
-    key = (row.get("inchikey") or _inchikey_block(row["smiles"]) or row["smiles"])[:14]
-    digest = blake2b(key.encode(), digest_size=8).digest()
-    return {"identity": int.from_bytes(digest, "big", signed=True), "mass": _mass(row["smiles"])}
+    """identity: `molecule_identity`; mass in Da, NaN for an unreadable structure. The InChIKey is computed where the
+    row has none."""
+    key = row.get("inchikey") or _inchikey_block(row["smiles"]) or row["smiles"]
+    return {"identity": molecule_identity(key[:14]), "mass": _mass(row["smiles"])}
+
+
+def molecule_identity(inchikey_block: str) -> int:
+    """An integer (64 bits, signed) for the first block of an InChIKey, the same in every process and run."""
+    return int.from_bytes(blake2b(inchikey_block.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 @lru_cache(maxsize=100_000)

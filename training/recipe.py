@@ -87,6 +87,11 @@ class Recipe:
             raise ValueError(f"{path}: with lora, what else is trained is lora.modules_to_save, not trainable")
         return cls(**content)
 
+    @property
+    def sources(self) -> list[str]:
+        """Folders or Hub names of the weights that the stage starts from."""
+        return [self.model[part] for part in ("from", "encoder", "language_model") if part in self.model]
+
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})
         if "encoder" in self.model and source is None:
@@ -133,8 +138,8 @@ class Recipe:
             config = DreamsConfig(**fields)
             feature_extractor = {"num_peaks": config.num_peaks} | self.model.get("feature_extractor", {})
             return head(config), Spec2MolFeatureExtractor(**feature_extractor, conditions=False)
-        feature_extractor = Spec2MolFeatureExtractor.from_pretrained(source)
-        feature_extractor.conditions, feature_extractor.explain_ppm = False, None  # They would tell the formula.
+        features = Spec2MolFeatureExtractor.from_pretrained(source).to_dict() | self.model.get("feature_extractor", {})
+        feature_extractor = Spec2MolFeatureExtractor.from_dict(features | {"conditions": False})
         if AutoConfig.from_pretrained(source).model_type == "dreams":
             config = DreamsConfig.from_dict(DreamsConfig.from_pretrained(source).to_dict() | fields)
             return head.from_pretrained(source, config=config), feature_extractor

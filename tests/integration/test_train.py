@@ -15,7 +15,9 @@ import torch
 import yaml
 
 from spec2mol import Spec2MolForConditionalGeneration, load_model
+from spec2mol.chemistry_spec2mol import inchikey_block
 from spec2mol.train import main
+from spec2mol.training.record import load_seen
 from tests import builders
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def data(tmp_path):
     rows = [
-        spectrum | {"smiles": smiles, "inchikey": smiles, "identifier": str(i)}
+        spectrum | {"smiles": smiles, "identifier": str(i)}
         for i, (spectrum, smiles) in enumerate(zip(builders.spectra(), builders.MOLECULES, strict=True))
     ]
     path = tmp_path / "data.parquet"
@@ -109,6 +111,11 @@ def test_language_stage_starts_align(recipe, tmp_path, data):
     before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("language", "align"))
     assert all((after[name] == weight).all() for name, weight in before.items())  # the decoder, frozen
     assert any(name.startswith("model.encoder") for name in after)
+
+    record = load_seen(tmp_path / "align")
+    files = [[data["file"] for data in stage["data"]] for stage in record.stages]
+    assert files == [["molecules.parquet"], ["data.parquet"]] and record.unknown == []
+    assert record.saw([inchikey_block(smiles) for smiles in (*builders.MOLECULES, "CCC")]) == [True] * 4 + [False]
 
 
 def test_represent_leaves_a_whole_model_for_align(recipe, tmp_path):
