@@ -320,6 +320,13 @@ def _known_adduct(name):
     return ADDUCTS[name]
 
 
+def adduct_composition(adduct: str) -> dict[str, int]:
+    """Atoms that ionisation adds (> 0) or takes (< 0): "[M-H2O+H]+" -> {"H": -1, "O": -1}. Raises ValueError for an
+    unknown adduct."""
+    _known_adduct(adduct)
+    return dict(_read_adduct(adduct)[0])
+
+
 def neutral_mass(precursor_mz: float, adduct: str) -> float:
     """Mass (Da) of the molecule M whose ion `adduct` has this m/z (Da). Raises ValueError for an unknown adduct."""
     shift, charge, _ = _known_adduct(adduct)
@@ -339,6 +346,7 @@ __all__ = [
     "SELFIES_DIALECTS",
     "SPECIAL_TOKENS",
     "Adduct",
+    "adduct_composition",
     "canonical_smiles",
     "formula_mass",
     "from_selfies",
