@@ -18,7 +18,10 @@ SCHEMA = pa.schema({"query": pa.string(), "embedding": pa.list_(pa.float32())})
 
 def add_arguments(parser):
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - for stdin"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - for stdin",
     )
     parser.add_argument("--output", type=Path, required=True, help=", ".join(TableWriter.ENDINGS))
     parser.add_argument(

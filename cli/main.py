@@ -7,7 +7,8 @@ from importlib import import_module
 from importlib.metadata import version
 
 VERBS = {
-    "predict": "ranked structures for the spectra in a file",
+    "predict": "ranked structures for the spectra in files",
+    "report": "the same as a page to look at: structures, explained spectra, library matches",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
