@@ -21,7 +21,7 @@ def add_arguments(parser):
         "files",
         nargs="+",
         metavar="FILE",
-        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - for stdin",
+        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - is stdin",
     )
     parser.add_argument("--output", type=Path, required=True, help=", ".join(TableWriter.ENDINGS))
     parser.add_argument(

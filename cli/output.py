@@ -1,4 +1,4 @@
-"""What people already open, written row by row: TSV, JSON lines or parquet by the ending of the file; annotated mgf."""
+"""What people already open, written row by row: tables as TSV, JSON lines or parquet; annotated spectra as mgf."""
 
 import csv
 import json
@@ -52,8 +52,8 @@ class TableWriter:
 class MgfWriter:
     """Context manager. Spectra with their best answer, as GNPS, MZmine, SIRIUS and matchms read annotated spectra.
 
-    FEATURE_ID and SCANS are those of the file; SMILES, INCHIKEY and FORMULA are the answer's, whatever the file had, and
-    are left out where there is no answer.
+    FEATURE_ID and SCANS are those of the file; SMILES, INCHIKEY and FORMULA are the answer's, whatever the file had,
+    and are left out where there is no answer.
     """
 
     def __init__(self, path: str | Path):

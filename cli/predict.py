@@ -52,7 +52,7 @@ def add_query_arguments(parser):
         "files",
         nargs="+",
         metavar="FILE",
-        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - for stdin",
+        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - is stdin",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or Hub name (default: the shipped checkpoint)")
     parser.add_argument("--top-k", type=int, default=10, help="structures for each spectrum (default: 10)")

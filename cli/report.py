@@ -10,7 +10,7 @@ from .predict import add_query_arguments, answer, report_skipped
 def add_arguments(parser):
     add_query_arguments(parser)
     parser.add_argument(
-        "--output", type=Path, required=True, help="HTML file to write; it needs no network to be read"
+        "--output", type=Path, required=True, help="HTML file to write; no network is needed to read it"
     )
     parser.add_argument("--library", type=Path, help="annotated spectra; the page shows the most similar one")
     parser.add_argument("--ppm", type=float, default=10.0, help="largest error of precursor and peaks (default: 10)")

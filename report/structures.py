@@ -37,9 +37,8 @@ def _compact(svg: ET.Element) -> str:
     for element in svg:
         style = dict(pair.split(":", 1) for pair in element.get("style", "").split(";") if ":" in pair)
         if element.tag == _SVG + "text":
-            x, y, size = (
-                round(float(number)) for number in (element.get("x"), element.get("y"), style["font-size"][:-2])
-            )
+            numbers = element.get("x"), element.get("y"), style["font-size"].removesuffix("px")
+            x, y, size = (round(float(number)) for number in numbers)
             rest.append(f'<text x="{x}" y="{y}" fill="{style["fill"]}" font-size="{size}">{element.text}</text>')
         elif element.tag == _SVG + "path" and style.get("fill", "none") != "none":
             rest.append(f'<path d="{element.get("d")}" fill="{style["fill"]}"/>')

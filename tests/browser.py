@@ -6,16 +6,13 @@ import time
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-WINDOW = (1400, 1000)
-
 
 class Browser(webdriver.Chrome):
     def __init__(self, chromium: str, driver: str):
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
-        arguments = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size={},{}")
-        for argument in arguments:
-            options.add_argument(f"--{argument.format(*WINDOW)}")
+        for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
+            options.add_argument(f"--{argument}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         super().__init__(options, Service(driver))
         self.set_script_timeout(120)
