@@ -329,8 +329,8 @@ function spectrumPlot(query, peaks, mirrored, domain, width) {
       ticks: d3.ticks(lowest, highest, 5), tickFormat: (v) => String(Math.abs(v))},
     marks: [
       inside({mz: query.mz}) ? Plot.ruleX([query.mz], {stroke: "#8b95a5", strokeDasharray: "3 3", strokeOpacity: 0.7}) : null,
-      Plot.ruleX(peaks, {x: "mz", y1: 0, y2: "intensity", stroke: colour, strokeWidth: 1.6, ariaLabel: "peaks"}),
-      Plot.ruleX(mirrored, {x: "mz", y1: 0, y2: "intensity", stroke: COLOURS.library, strokeWidth: 1.6, ariaLabel: "library peaks"}),
+      Plot.ruleX(peaks, {x: "mz", y1: 0, y2: "intensity", stroke: colour, strokeWidth: 1.6, className: "sticks"}),
+      Plot.ruleX(mirrored, {x: "mz", y1: 0, y2: "intensity", stroke: COLOURS.library, strokeWidth: 1.6, className: "library-sticks"}),
       Plot.ruleY([0], {stroke: "#5b6575"}),
       labels,
       Plot.tip([...peaks, ...mirrored], Plot.pointerX({x: "mz", y: "intensity", title: describe})),

@@ -37,17 +37,18 @@ model, processor = load_model(MODEL)
 encode, feature_extractor = load_encoder(MODEL)
 
 
-def read(file: str | None, text: str, precursor_mz: float | None) -> InputReader:
+def read(file: str | None, text: str, precursor_mz: float | None, adduct: str | None) -> InputReader:
     """Spectra of an uploaded file or of pasted text, which is a peak list or the content of a file."""
     if file:
         return load_inputs([file])
     if not text.strip():
         raise ValueError("There is no spectrum: upload a file, paste peaks, or click an example")
-    if re.match(r"\s*[\d.]+[\s,;]+[\d.]+\s*$", text.strip().splitlines()[0]):
+    if re.match(r"[\d.]+[\s,;]+[\d.]+", text.strip()):
         if not precursor_mz:
             raise ValueError("A peak list has no precursor: give its m/z")
         peaks = re.sub("[,;\t]", " ", text)
-        text = f"BEGIN IONS\nTITLE=pasted spectrum\nPEPMASS={precursor_mz}\n{peaks}\nEND IONS\n"
+        fields = f"TITLE=pasted spectrum\nPEPMASS={precursor_mz}\nADDUCT={adduct or '[M+H]+'}"
+        text = f"BEGIN IONS\n{fields}\n{peaks}\nEND IONS\n"
     return InputReader([read_stream(io.BytesIO(text.encode()), "pasted text")])
 
 
@@ -55,12 +56,14 @@ def read(file: str | None, text: str, precursor_mz: float | None) -> InputReader
 def answer(file, text, precursor_mz, adduct, energy, formula, top_k):
     """The page to show, and the files to download."""
     try:
-        reader = read(file, text or "", precursor_mz)
-        known = {"formula": formula.strip() or None, "collision_energy": energy}
-        if adduct != AS_GIVEN:
-            known |= {"adduct": adduct, "ion_mode": ADDUCTS[adduct].ion_mode}
-        parse_formula(known["formula"] or "C")
-        known = {name: value for name, value in known.items() if value is not None}
+        adduct = None if adduct == AS_GIVEN else adduct
+        reader = read(file, text or "", precursor_mz, adduct)
+        known = {"formula": formula.strip(), "collision_energy": energy, "adduct": adduct}
+        known = {name: value for name, value in known.items() if value}
+        if "formula" in known:
+            parse_formula(known["formula"])
+        if adduct:
+            known["ion_mode"] = ADDUCTS[adduct].ion_mode
         spectra = [spectrum | known for spectrum in islice(reader, MOST_SPECTRA)]
         if len(spectra) == MOST_SPECTRA and next(reader, None):
             gr.Info(f"Only the first {MOST_SPECTRA} spectra are answered here; `spec2mol report` answers all.")
@@ -68,7 +71,7 @@ def answer(file, text, precursor_mz, adduct, energy, formula, top_k):
         vectors = encode(**feature_extractor(spectra, return_tensors="pt")).float().tolist()
     except ValueError as error:
         message = str(error).replace(f"{Path(file).parent}{os.sep}", "") if file else str(error)
-        raise gr.Error(f"{message[0].upper()}{message[1:]}.", duration=None, title="No answer") from None
+        raise gr.Error(f"{message[0].upper()}{message[1:]}.", duration=30, print_exception=False) from None
 
     folder = Path(tempfile.mkdtemp())
     report = Report(folder / "report.html", MODEL)
@@ -109,15 +112,15 @@ with gr.Blocks(title="spec2mol", analytics_enabled=False) as app:
     gr.Markdown(ABOUT)
     with gr.Row():
         with gr.Column():
-            file = gr.File(label="Spectra: mgf, msp, mzML, MassBank text or json, also .gz", type="filepath")
-            text = gr.Textbox(
-                label="or paste peaks, one “m/z intensity” a line, or the content of a file", lines=7, max_lines=14
-            )
+            formats = "Spectra: mgf, msp, mzML, MassBank text or json, also .gz"
+            file = gr.File(label=formats, type="filepath", elem_id="file")
+            pasted = "or paste peaks, one “m/z intensity” a line, or the content of a file"
+            text = gr.Textbox(label=pasted, lines=7, max_lines=14, elem_id="peaks")
         with gr.Column():
-            precursor_mz = gr.Number(label="Precursor m/z of pasted peaks, Da", value=None, minimum=0)
+            precursor_mz = gr.Number(label="Precursor m/z of pasted peaks, Da", value=None, elem_id="precursor")
             adduct = gr.Dropdown([AS_GIVEN, *ADDUCTS], value=AS_GIVEN, label="Adduct")
-            energy = gr.Number(label="Collision energy, eV (optional)", value=None, minimum=0)
-            formula = gr.Textbox(label="Molecular formula (optional)", placeholder="C8H10N4O2", max_lines=1)
+            energy = gr.Number(label="Collision energy, eV (optional)", value=None)
+            formula = gr.Textbox(label="Molecular formula (optional)", max_lines=1, elem_id="formula")
             top_k = gr.Slider(1, 20, value=5, step=1, label="Structures for each spectrum")
     button = gr.Button("Propose structures", variant="primary", elem_id="propose")
     rows, names = examples()

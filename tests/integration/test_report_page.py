@@ -90,7 +90,7 @@ def test_three_queries_are_drawn_in_full(browser, show, few):
     assert "no peaks" in browser.texts("#summary table")[0]
     # Caffeine: four fragments explained, one peak not; paracetamol three and one.
     first, second, third = browser.execute_script("""return [...document.querySelectorAll('.query')].map((query) =>
-      [...query.querySelectorAll('[aria-label=peaks] line')].map((line) => line.getAttribute('stroke')))""")
+      [...query.querySelectorAll('.sticks line')].map((line) => line.getAttribute('stroke')))""")
     assert [first.count("#1f5fbf"), first.count("#a3abb8")] == [4, 1]
     assert [second.count("#1f5fbf"), second.count("#a3abb8")] == [3, 1]
     assert third.count("#a3abb8") > 0
@@ -117,7 +117,7 @@ def test_everything_is_visible(browser, show, few):
 def test_a_library_match_is_mirrored(browser, show, few):
     show(few, height=3600)
     browser.wait("document.querySelectorAll('.body').length === 3", "all three are open")
-    assert browser.count("[aria-label='library peaks'] line") == 4
+    assert browser.count(".library-sticks line") == 4
     assert "Caffeine, cosine" in browser.texts(".legend")[0]
     assert browser.texts(".library dd")[-1] == "1"  # the rank of the answer with that structure
 
@@ -128,7 +128,7 @@ def test_zoom_and_back(browser, show, few):
 
     show(few)
     browser.wait("document.querySelector('.plot .overlay')", "the first spectrum is drawn")
-    count = "document.querySelector('.plot').querySelectorAll('[aria-label=peaks] line').length"
+    count = "document.querySelector('.plot').querySelectorAll('.sticks line').length"
     overlay = browser.find_element(By.CSS_SELECTOR, ".plot .overlay")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", overlay)
     width = overlay.size["width"]
@@ -151,7 +151,7 @@ def test_three_thousand_queries_are_light(browser, show, many):
     assert browser.count(".query .row") < 100
     browser.execute_script("document.querySelector('.query:last-child .row').click()")
     settled(browser)
-    assert browser.count(".query:last-child .plot [aria-label=peaks] line") == 5
+    assert browser.count(".query:last-child .plot .sticks line") == 5
     assert browser.count(".query:last-child .body .best svg.structure path") > 0
 
 
