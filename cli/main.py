@@ -11,7 +11,8 @@ import transformers
 from .. import __version__
 
 VERBS = {
-    "predict": "ranked structures for the spectra in a file",
+    "predict": "ranked structures for the spectra in files",
+    "report": "the same as a page to look at: structures, explained spectra, library matches",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
     "simulate": "simulated spectra for the structures in a file",
