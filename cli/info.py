@@ -63,10 +63,9 @@ def print_training(console, name):
     if record is None:
         console.print("Training: not recorded")
     else:
-        table = Table(*STAGE_COLUMNS)
         for stage in record.stages:
-            table.add_row(*stage_row(stage))
-        console.print(table)
+            told = zip(STAGE_COLUMNS, stage_row(stage), strict=True)
+            console.print("; ".join(f"{column}: {cell}" for column, cell in told if cell))
         console.print(f"Seen in training: {len(record.molecules):,} molecules")
         for name_of_part in record.unknown:
             console.print(f"Nothing is known of {name_of_part}, which went into it")

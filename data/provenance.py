@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -78,25 +79,22 @@ def strictest(licences: Iterable[str]) -> Licence:
     return read_licence("-".join(["cc", *joined]) if joined else "cc0")
 
 
-def provenance(path: str | Path) -> dict[str, dict[str, int]]:
-    """Rows of a parquet file by `licenses`, `sources` and `contributors`, those that it tells; most rows first.
+def provenance(*paths: str | Path) -> dict[str, dict[str, int]]:
+    """Rows of parquet files by `licenses`, `sources` and `contributors`, those that they tell; most rows first.
 
     Accessions of MassBank tell their source, and sources with one licence for all tell the licence.
     """
-    file = pq.ParquetFile(path)
-    columns = file.schema_arrow.names
-    sources = _counts(file, "source")
-    if not sources and "identifier" in columns:
-        from_massbank = pc.starts_with(file.read(["identifier"])["identifier"], "MSBNK-")
-        sources = {"massbank": count} if (count := pc.sum(from_massbank).as_py()) else {}
-    licences = Counter()
-    if "license" in columns:
-        licences.update(_counts(file, "license"))
-    else:
+    sources, licences = count_values(paths, "source"), count_values(paths, "license")
+    if not sources and (accessions := _read(paths, "identifier")) is not None:
+        count = pc.sum(pc.starts_with(accessions, "MSBNK-")).as_py()
+        sources = {"massbank": count} if count else {}
+    if not licences:
+        counted = Counter()
         for source, count in sources.items():
             if (known := find_source(source)) and known.licence:
-                licences[known.licence] += count
-    parts = {"licenses": dict(licences), "sources": sources, "contributors": _counts(file, "contributor")}
+                counted[known.licence] += count
+        licences = dict(counted)
+    parts = {"licenses": licences, "sources": sources, "contributors": count_values(paths, "contributor")}
     return {name: counts for name, counts in parts.items() if counts}
 
 
@@ -104,8 +102,16 @@ def find_source(name: str) -> Source | None:
     return next((source for prefix, source in SOURCES.items() if name.startswith(prefix)), None)
 
 
-def _counts(file, column) -> dict[str, int]:
-    if column not in file.schema_arrow.names:
+def count_values(paths: Sequence[str | Path], column: str) -> dict[str, int]:
+    """Rows for each value of a column, most first; empty if a file lacks the column."""
+    if (values := _read(paths, column)) is None:
         return {}
-    counts = pc.value_counts(file.read([column])[column].drop_null()).to_pylist()
+    counts = pc.value_counts(values.drop_null()).to_pylist()
     return {pair["values"]: pair["counts"] for pair in sorted(counts, key=lambda pair: -pair["counts"])}
+
+
+def _read(paths, column) -> pa.ChunkedArray | None:
+    files = [pq.ParquetFile(path) for path in paths]
+    if any(column not in file.schema_arrow.names for file in files):
+        return None
+    return pa.chunked_array([chunk for file in files for chunk in file.read([column])[column].cast("string").chunks])

@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 from transformers.utils import cached_file
 
-from ..data.provenance import find_source, read_licence, strictest
+from ..data.provenance import Licence, count_values, find_source, provenance, read_licence, strictest
 from ..evaluation.intervals import Interval
 from ..evaluation.report import STRUCTURES, Table, figure_tables, retrieval_table, to_markdown
 from ..training.record import MOLECULES, RECORD, load_seen
@@ -78,6 +78,60 @@ def _card_from_records(folder, model, processor, repo_id, license):
         figures=metrics and _in_markdown(tables_by_track(metrics)),
         metrics=metrics,
     )
+
+
+def dataset_card(
+    shards: Sequence[Path], name: str, inputs: Sequence[str], dropped: str, held_out: tuple[int, Sequence[str]]
+) -> DatasetCard:
+    """The card of what `spec2mol build-dataset` wrote.
+
+    Args:
+        shards: parquet files, in the folder `data`.
+        inputs: names of the files it was made from.
+        dropped: what was left out, in words.
+        held_out: number of molecules held out, and the names of the files they are in.
+    """
+    told = provenance(*shards)
+    try:
+        licence = strictest(told["licenses"])
+    except ValueError:  # Terms that cannot be told or joined: each record keeps its own.
+        licence = Licence("the licence of each record", "other")
+    molecules = count_values(shards, "inchikey")
+    rows = sum(molecules.values())
+    metadata = DatasetCardData(
+        license=licence.hub,
+        license_name="per-record" if licence.hub == "other" else None,
+        pretty_name=name,
+        tags=TAGS,
+        size_categories=[size_category(rows)],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+    )
+    contents = {column: _counted(count_values(shards, column).items()) for column in ("ion_mode", "adduct")}
+    contents["instrument_type"] = _counted(count_values(shards, "instrument_type").items())
+    return DatasetCard.from_template(
+        metadata,
+        template_path=str(TEMPLATES / "dataset_card.md"),
+        name=name,
+        rows=f"{rows:,}",
+        molecules=f"{len(molecules):,}",
+        inputs=", ".join(inputs),
+        contents={column.replace("_", " "): counts for column, counts in contents.items() if counts},
+        dropped=f"Left out: {dropped}.",
+        held_out=f"{held_out[0]:,}",
+        held_out_files=", ".join(held_out[1]),
+        credits="\n".join(f"- {line}" for line in credit_lines([told | {"file": name}])),
+        license_name=licence.name,
+    )
+
+
+def size_category(rows: int) -> str:
+    """The Hub's word for the size of a data set."""
+    bounds = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+    names = ("1K", "10K", "100K", "1M", "10M")
+    for i, bound in enumerate(bounds):
+        if rows < bound:
+            return f"{names[i - 1]}<n<{names[i]}" if i else "n<1K"
+    return "n>10M"
 
 
 def _is_ours_to_write(text):
@@ -150,7 +204,7 @@ def stage_row(stage: Mapping) -> list[str]:
     batch = arguments["per_device_train_batch_size"] * arguments.get("gradient_accumulation_steps", 1)
     return [
         recipe["stage"],
-        ", ".join(f"{part}: {Path(place).name}" for part, place in recipe["model"].items() if isinstance(place, str)),
+        ", ".join(f"{part} {Path(place).name}" for part, place in recipe["model"].items() if isinstance(place, str)),
         ", ".join(f"{part['file']} ({', '.join(source_names(part)) or 'source not stated'})" for part in data),
         f"{stage['examples']:,}",
         f"{stage['molecules']:,}",
@@ -171,7 +225,7 @@ def credit_lines(data: Sequence[Mapping]) -> list[str]:
     sources = dict.fromkeys(filter(None, map(find_source, names)))
     terms = [source.licence or "each record under its own licence" for source in sources]
     lines = [f"[{s.name}]({s.url}), {t}: credit {s.credit}" for s, t in zip(sources, terms, strict=True)]
-    lines += [f"{name}: terms not known" for name in names if find_source(name) is None]
+    lines += [name for name in names if find_source(name) is None]
     for part in data:
         licences = [(read_licence(text), rows) for text, rows in part.get("licenses", {}).items()]
         linked = [(f"[{known.name}]({known.url})" if known.url else known.name, rows) for known, rows in licences]
