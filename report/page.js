@@ -13,6 +13,7 @@ for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
 const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 const {molecules, queries} = data;
 const [MOLECULE, SCORE, ERROR, PROBABILITY, CLOSE] = [0, 1, 2, 3, 4];
+const SIMILAR = "probability of a Tanimoto similarity of 0.6 or more to the right structure";
 const hasProbability = queries.some((q) => q.answers.some((a) => a[PROBABILITY] != null));
 const hasLibrary = queries.some((q) => q.match);
 
@@ -176,7 +177,7 @@ function rowOf(query) {
     element("span", {}, query.mz.toFixed(4), element("small", {textContent: known.filter(Boolean).join(" · ")})),
     element("span", {}, best ? formulaNodes(molecule.formula) : element("span", {className: "soft"}, "no valid structure"),
       best && element("small", {textContent: molecule.smiles, title: molecule.smiles})),
-    element("span", {}, best ? confidence(best) : "", best && best[CLOSE] != null && element("small", {textContent: `close ${percent(best[CLOSE])}`})),
+    element("span", {}, best ? confidence(best) : "", best && best[CLOSE] != null && element("small", {textContent: `similar ${percent(best[CLOSE])}`, title: SIMILAR})),
     element("span", {}, best ? massError(best, query) : ""),
     element("span", {}, query.explained == null ? "" : [percent(query.explained), bar(query.explained)]),
     hasLibrary && element("span", {}, query.match ? [query.match.cosine.toFixed(2), element("small", {textContent: query.match.name, title: query.match.name})] : ""),
@@ -218,7 +219,7 @@ function answerOf(query, answer, rank, className) {
   const molecule = molecules[answer[MOLECULE]];
   const lines = [["formula", formulaNodes(molecule.formula)], ["mass", massError(answer, query)]];
   if (answer[PROBABILITY] != null) lines.push(["confidence", percent(answer[PROBABILITY])]);
-  if (answer[CLOSE] != null) lines.push(["close", percent(answer[CLOSE])]);
+  if (answer[CLOSE] != null) lines.push([element("span", {title: SIMILAR}, "similar"), percent(answer[CLOSE])]);
   lines.push(["score", decimal(answer[SCORE])]);
   return element("div", {className},
     element("span", {className: "rank", textContent: rank === 1 ? "1 · best answer" : rank}),
@@ -245,21 +246,19 @@ function libraryOf(query) {
 }
 
 function listOf(lines) {
-  return element("dl", {}, lines.flatMap(([name, value]) => [element("dt", {textContent: name}), element("dd", {}, value)]));
+  return element("dl", {}, lines.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 }
 
 /** PubChem finds all stereoisomers by the first block of the InChIKey; structures here have no stereochemistry. */
 function linksOf(molecule) {
   const copy = element("button", {type: "button", textContent: "copy SMILES", title: molecule.smiles});
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(molecule.smiles);
-    copy.textContent = "copied";
-  });
+  copy.addEventListener("click", () => navigator.clipboard.writeText(molecule.smiles).then(
+    () => { copy.textContent = "copied"; }, () => { copy.textContent = "not allowed here"; }));
   const url = `https://pubchem.ncbi.nlm.nih.gov/#query=${molecule.inchikey?.slice(0, 14)}`;
   return element("div", {className: "links"},
     molecule.inchikey && element("a",
       {href: url, target: "_blank", rel: "noopener noreferrer", title: molecule.inchikey, textContent: "PubChem"}),
-    copy,
+    navigator.clipboard && copy,
   );
 }
 
