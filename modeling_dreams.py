@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import ModelOutput
 
 from .configuration_spec2mol import DreamsConfig
-from .distributed_spec2mol import gather_batch
+from .distributed_spec2mol import gather_batch, mean_over_processes
 
 
 @dataclass
@@ -462,7 +462,7 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         bins = (mz_labels[masked] / self.config.mz_bin_size).round().long().clamp(max=num_bins - 1)
         log_p = mz_logits[masked].float().log_softmax(-1).gather(-1, bins[:, None])[:, 0]
         focal = (1 - log_p.exp()) ** self.config.focal_loss_gamma * log_p
-        return -focal.sum() / masked.sum().clamp(min=1)
+        return -focal.sum() / mean_over_processes(masked.sum()).clamp(min=1e-6)
 
     def retention_order_loss(self, logits, labels):
         """Binary cross-entropy, mean over the pairs that can be compared."""
@@ -470,7 +470,7 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         losses = nn.functional.binary_cross_entropy_with_logits(
             logits[comparable].float(), labels[comparable].float(), reduction="sum"
         )
-        return losses / comparable.sum().clamp(min=1)
+        return losses / mean_over_processes(comparable.sum()).clamp(min=1e-6)
 
 
 __all__ = [

@@ -11,9 +11,11 @@ import transformers
 from .. import __version__
 
 VERBS = {
-    "predict": "ranked structures for the spectra in a file",
+    "predict": "ranked structures for the spectra in files",
+    "report": "the same as a page to look at: structures, explained spectra, library matches",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
+    "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures",
     "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",

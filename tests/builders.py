@@ -149,7 +149,7 @@ def record_training(folder, previous=(), **fields):
 
 def spectrum_tensors(base: Spec2MolModel, inputs) -> dict[str, torch.Tensor]:
     """Those of the processor's tensors that describe a query."""
-    return {name: inputs[name] for name in base.input_names}
+    return {name: inputs[name] for name in base.input_names if name in inputs}
 
 
 def train(model, inputs, steps: int, learning_rate: float = 5e-3) -> list[float]:

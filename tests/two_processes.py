@@ -1,5 +1,5 @@
 """One of two processes, each with one pair of `builders.spectra()`, as `test_distributed.py` launches them: writes
-losses and averaged gradients of stage 1 and of contrastive embeddings to the file named as argument."""
+losses and averaged gradients of each case to the file named as argument."""
 
 import sys
 
@@ -11,6 +11,8 @@ from tests.unit.test_distributed_spec2mol import (
     PARTS,
     embedding_model,
     embedding_rows,
+    masked_model,
+    masked_rows,
     pretraining_rows,
     stage_1_model,
 )
@@ -23,6 +25,7 @@ def main(path):
     cases = {
         "stage 1": (stage_1_model(), pretraining_rows([rank])),
         "embedding": (embedding_model(), embedding_rows([2 * rank, 2 * rank + 1])),
+        "masked peaks": (masked_model(), masked_rows([2 * rank, 2 * rank + 1])),
     }
     for name, (model, inputs) in cases.items():
         parallel = DistributedDataParallel(model)

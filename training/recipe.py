@@ -138,8 +138,8 @@ class Recipe:
             config = DreamsConfig(**fields)
             feature_extractor = {"num_peaks": config.num_peaks} | self.model.get("feature_extractor", {})
             return head(config), Spec2MolFeatureExtractor(**feature_extractor, conditions=False)
-        feature_extractor = Spec2MolFeatureExtractor.from_pretrained(source)
-        feature_extractor.conditions, feature_extractor.explain_ppm = False, None  # They would tell the formula.
+        features = Spec2MolFeatureExtractor.from_pretrained(source).to_dict() | self.model.get("feature_extractor", {})
+        feature_extractor = Spec2MolFeatureExtractor.from_dict(features | {"conditions": False})
         if AutoConfig.from_pretrained(source).model_type == "dreams":
             config = DreamsConfig.from_dict(DreamsConfig.from_pretrained(source).to_dict() | fields)
             return head.from_pretrained(source, config=config), feature_extractor

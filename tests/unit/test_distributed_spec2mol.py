@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from spec2mol import DreamsConfig, DreamsForSpectralEmbedding, Spec2MolForPreTraining
+from spec2mol import (
+    DreamsConfig,
+    DreamsForPreTraining,
+    DreamsForSpectralEmbedding,
+    Spec2MolFeatureExtractor,
+    Spec2MolForPreTraining,
+)
+from spec2mol.data.masking import MaskedPeaksCollator
 from spec2mol.distributed_spec2mol import (
     gather_batch,
     gather_padded_batch,
@@ -22,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = {
     "stage 1": ("contrast_loss", "matching_loss", "generation_loss", "structure_loss"),
     "embedding": ("loss",),
+    "masked peaks": ("loss",),
 }
 
 
@@ -52,6 +60,31 @@ def embedding_rows(indices):
     return {"peaks": peaks["peaks"], "peaks_mask": peaks["peaks_mask"], "labels": labels}
 
 
+def masked_model():
+    torch.manual_seed(0)
+    return DreamsForPreTraining(DreamsConfig(**builders.ENCODER, mz_bin_size=5.0))
+
+
+def masked_rows(indices):
+    """Of five, eight, one and three peaks: the processes mask different numbers of them, and only the second one knows
+    an order of retention."""
+    inputs = Spec2MolFeatureExtractor(num_peaks=8, conditions=False)
+    # One at a time: which peaks are masked depends on the batch.
+    batches = [MaskedPeaksCollator(inputs, None)([builders.spectra()[i]]) for i in indices]
+    length = max(batch["peaks"].shape[1] for batch in batches)
+    padded = {
+        name: torch.cat([pad(batch[name], length, value) for batch in batches])
+        for name, value in (("peaks", 0.0), ("peaks_mask", 0), ("mz_labels", -100.0))
+    }
+    order = [-100, 1][indices[0] // 2 : indices[-1] // 2 + 1]
+    return padded | {"retention_order_labels": torch.tensor(order)}
+
+
+def pad(tensor, length, value):
+    missing = length - tensor.shape[1]
+    return torch.nn.functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing), value=value)
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     path = tmp_path_factory.mktemp("two") / "results.pt"
@@ -67,6 +100,7 @@ def test_two_processes_are_one_with_the_double_batch(name, two_processes):
     model, inputs = {
         "stage 1": (stage_1_model, lambda: pretraining_rows([0, 1])),
         "embedding": (embedding_model, lambda: embedding_rows([0, 1, 2, 3])),
+        "masked peaks": (masked_model, lambda: masked_rows([0, 1, 2, 3])),
     }[name]
     model, inputs = model(), inputs()
     output = model(**inputs)

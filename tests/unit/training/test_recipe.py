@@ -4,9 +4,9 @@ import pytest
 import yaml
 from transformers import TrainingArguments
 
-from spec2mol import Spec2MolConfig
+from spec2mol import DreamsConfig, Spec2MolConfig
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
-from spec2mol.training.recipe import Recipe
+from spec2mol.training.recipe import ENCODER_STAGES, Recipe
 from tests import builders
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
@@ -76,6 +76,6 @@ def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
 def test_every_recipe_is_sound(path, tmp_path):
     recipe = Recipe.load(path)
     TrainingArguments(output_dir=tmp_path, use_cpu=True, **recipe.arguments | {"bf16": False})
-    Spec2MolConfig(**recipe.model["config"])
+    (DreamsConfig if recipe.stage in ENCODER_STAGES else Spec2MolConfig)(**recipe.model.get("config", {}))
     assert set(recipe.condition_dropout) <= set(CONDITIONS)
     assert set(recipe.data) >= {"train", "validation"}
