@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 try:
     from rdkit import Chem
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
     from rdkit.Chem.rdMolDescriptors import CalcMolFormula
     from rdkit.rdBase import BlockLogs
 except ImportError:
@@ -80,6 +81,12 @@ def inchikey_block(smiles: str) -> str | None:
     """First block (14 characters) of the InChIKey: the identity of a molecule everywhere in spec2mol."""
     key = inchikey(smiles)
     return None if key is None else key[:14]
+
+
+def morgan_fingerprint(smiles: str, size: int = 2048):
+    """Morgan fingerprint of radius 2, `(size,)` uint8 of 0 and 1; None if `smiles` cannot be parsed."""
+    molecule = _flat_molecule(smiles)
+    return None if molecule is None else GetMorganGenerator(radius=2, fpSize=size).GetFingerprintAsNumPy(molecule)
 
 
 def molecular_formula(smiles: str) -> str | None:
@@ -326,6 +333,13 @@ def _known_adduct(name):
     return ADDUCTS[name]
 
 
+def adduct_composition(adduct: str) -> dict[str, int]:
+    """Atoms that ionisation adds (> 0) or takes (< 0): "[M-H2O+H]+" -> {"H": -1, "O": -1}. Raises ValueError for an
+    unknown adduct."""
+    _known_adduct(adduct)
+    return dict(_read_adduct(adduct)[0])
+
+
 def neutral_mass(precursor_mz: float, adduct: str) -> float:
     """Mass (Da) of the molecule M whose ion `adduct` has this m/z (Da). Raises ValueError for an unknown adduct."""
     shift, charge, _ = _known_adduct(adduct)
@@ -345,12 +359,14 @@ __all__ = [
     "SELFIES_DIALECTS",
     "SPECIAL_TOKENS",
     "Adduct",
+    "adduct_composition",
     "canonical_smiles",
     "formula_mass",
     "from_selfies",
     "inchikey",
     "inchikey_block",
     "molecular_formula",
+    "morgan_fingerprint",
     "neutral_mass",
     "normalize_adduct",
     "parse_formula",

@@ -12,7 +12,14 @@ import pytest
 import torch
 from transformers.dynamic_module_utils import get_relative_imports
 
-from spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
+from spec2mol import (
+    DreamsConfig,
+    DreamsForSequenceClassification,
+    DreamsForSpectralEmbedding,
+    Spec2MolFeatureExtractor,
+    Spec2MolForConditionalGeneration,
+    Spec2MolForPreTraining,
+)
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -21,10 +28,12 @@ CORE = sorted({*ROOT.glob("*_spec2mol.py"), *ROOT.glob("modeling_*.py")})
 SHIPPED = {
     "chemistry_spec2mol.py",
     "configuration_spec2mol.py",
+    "distributed_spec2mol.py",
     "feature_extraction_spec2mol.py",
     "modeling_conditions.py",
     "modeling_dreams.py",
     "modeling_qformer.py",
+    "modeling_structure.py",
     "modeling_spec2mol.py",
     "processing_spec2mol.py",
 }
@@ -129,6 +138,43 @@ def test_half_precision_files_load_in_full_precision(tmp_path):
     for name, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, expected[name].half().float())
+
+
+def test_heads_of_the_encoder(tmp_path):
+    """A classifier and an embedding model of spectra, each from its own folder."""
+    torch.manual_seed(0)
+    config = DreamsConfig(**builders.ENCODER)
+    feature_extractor = Spec2MolFeatureExtractor(num_peaks=8, conditions=False)
+    peaks = feature_extractor(builders.spectra(), return_tensors="pt")
+    classifier = DreamsForSequenceClassification(
+        DreamsConfig(**builders.ENCODER, id2label={0: "no fluorine", 1: "fluorine"})
+    ).eval()
+    embedder = DreamsForSpectralEmbedding(config).eval()
+    save_for_hub(classifier, feature_extractor, tmp_path / "classifier")
+    save_for_hub(embedder, feature_extractor, tmp_path / "embedder")
+    with torch.no_grad():
+        torch.save(
+            (dict(peaks), classifier(**peaks).logits, embedder(**peaks).embeddings),
+            tmp_path / "expected.pt",
+        )
+    script = f"""
+import sys
+sys.modules["spec2mol"] = None  # importing it fails
+import torch
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+folder = r"{tmp_path}"
+peaks, logits, embeddings = torch.load(folder + "/expected.pt")
+classifier = AutoModelForSequenceClassification.from_pretrained(folder + "/classifier", trust_remote_code=True)
+embedder = AutoModel.from_pretrained(folder + "/embedder", trust_remote_code=True)
+assert AutoFeatureExtractor.from_pretrained(folder + "/classifier", trust_remote_code=True).num_peaks == 8
+assert classifier.config.id2label == {{0: "no fluorine", 1: "fluorine"}}
+with torch.no_grad():
+    torch.testing.assert_close(classifier(**peaks).logits, logits)
+    torch.testing.assert_close(embedder(**peaks).embeddings, embeddings)
+"""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    run = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, env=environment, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 def imports(path):

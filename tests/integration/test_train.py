@@ -36,6 +36,7 @@ def recipe(tmp_path, data):
         "num_query_tokens": builders.NUM_QUERIES,
     }
     content = {
+        "stage": "align",
         "model": {"tokenizer": str(tmp_path / "tokenizer"), "config": config, "feature_extractor": {"num_peaks": 8}},
         "data": {"train": str(data), "validation": str(data), "validation_limit": 4},
         "condition_dropout": {"formula": 0.5},
@@ -102,6 +103,30 @@ def test_language_stage_starts_align(recipe, tmp_path, data):
     before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("language", "align"))
     assert all((after[name] == weight).all() for name, weight in before.items())  # the decoder, frozen
     assert any(name.startswith("model.encoder") for name in after)
+
+
+def test_represent_leaves_a_whole_model_for_align(recipe, tmp_path):
+    represent = yaml.safe_load(recipe.read_text())
+    represent["stage"] = "represent"
+    represent["model"]["config"]["structure_config"] = {"fingerprint_size": 64, "hidden_size": 16}
+    represent["augmentation"] = {"mz_noise": 5.0, "peak_dropout": 0.1}
+    (tmp_path / "represent.yaml").write_text(yaml.safe_dump(represent))
+    main([str(tmp_path / "represent.yaml"), "--output", str(tmp_path / "represent")])
+    history = json.loads((tmp_path / "represent/checkpoint-6/trainer_state.json").read_text())["log_history"]
+    parts = ("contrast_loss", "matching_loss", "generation_loss", "structure_loss")
+    assert history[0]["loss"] == pytest.approx(sum(history[0][part] for part in parts), rel=1e-2)  # logged in bfloat16
+
+    align = yaml.safe_load(recipe.read_text())
+    align["model"] = {"from": str(tmp_path / "represent")}
+    align["trainable"] = ["language_model.*"]
+    (tmp_path / "align.yaml").write_text(yaml.safe_dump(align))
+    main([str(tmp_path / "align.yaml"), "--output", str(tmp_path / "align"), "arguments.max_steps=2"])
+
+    from safetensors.torch import load_file
+
+    before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("represent", "align"))
+    assert before.keys() == after.keys()
+    assert all((after[name] == weight).all() for name, weight in before.items() if name.startswith("model."))
 
 
 def test_script_and_module_give_help():

@@ -51,7 +51,7 @@ def test_frozen_batch_statistics_stay_in_a_trainer_step(tmp_path):
     before = net.parts["encoder"][1].running_mean.clone(), net.parts["head"].weight.clone()
 
     def collate(rows):
-        return {"x": torch.stack(rows)}
+        return {"x": torch.stack([row["x"] for row in rows])}
 
     class Rows(list):
         def __getitem__(self, key):
@@ -65,7 +65,7 @@ def test_frozen_batch_statistics_stay_in_a_trainer_step(tmp_path):
         data_collator=collate,
         eval_collator=collate,
         frozen=frozen,
-        train_dataset=Rows(torch.randn(16, 2)),
+        train_dataset=Rows({"x": x} for x in torch.randn(16, 2)),
     )
     trainer.train()
     assert torch.equal(net.parts["encoder"][1].running_mean, before[0])

@@ -15,7 +15,9 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 @pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({"model": {}, "data": {}, "arguments": {"max_steps": 5, "seed": 1}}))
+    path.write_text(
+        yaml.safe_dump({"stage": "align", "model": {}, "data": {}, "arguments": {"max_steps": 5, "seed": 1}})
+    )
     return path
 
 
@@ -29,6 +31,11 @@ def test_overrides_replace_single_values(recipe):
 def test_an_override_needs_a_value(recipe):
     with pytest.raises(ValueError, match="key.subkey=value"):
         Recipe.load(recipe, ["arguments.max_steps"])
+
+
+def test_unknown_stages_are_an_error(recipe):
+    with pytest.raises(ValueError, match="stage is 'allign'; there are .*align"):
+        Recipe.load(recipe, ["stage=allign"])
 
 
 def test_unknown_fields_are_an_error(recipe):
@@ -45,7 +52,7 @@ def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
         "text_config": builders.LANGUAGE_MODEL | {"bos_token_id": 0, "eos_token_id": 0},
         "num_query_tokens": 2,
     }
-    model, processor = Recipe({"tokenizer": str(tmp_path), "config": config}, {}, {}).load_model()
+    model, processor = Recipe("align", {"tokenizer": str(tmp_path), "config": config}, {}, {}).load_model()
     text = model.config.text_config
     assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (2, 3, 1)
     assert text.vocab_size == len(tokenizer)
