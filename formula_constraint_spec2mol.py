@@ -15,6 +15,10 @@ Bookkeeping of hydrogens: with valence V, bond orders B between heavy atoms, N h
 sum(V) = 2 B + H in a molecule without radicals, and B = N - 1 + extra, where extra counts rings and multiple bonds.
 So `excess` = sum(V) - 2 (N - 1) - H - 2 extra, over the atoms written so far, has to end at 0. V is the lowest valence
 that the present bonds allow (S: 2, 4 or 6), and charges are subtracted from it, since their sum is known.
+
+Two habits of chemistry sharpen the bounds. S, P and Se are hypervalent by their own multiple bonds (sulfones,
+phosphates), or by halogens (SF5), or once for each P (phosphoranes). Positive charges sit on N, P, S and Se, unless
+the molecule is a cation.
 """
 
 import re
@@ -51,6 +55,7 @@ _BOND_ORDERS = {"": 1, "=": 2, "#": 3}
 _OUTER_ELECTRONS = {"Li": 1, "Na": 1, "K": 1, "B": 3, "C": 4, "Si": 4, "N": 5, "P": 5, "O": 6, "S": 6, "Se": 6}
 _OUTER_ELECTRONS |= {"F": 7, "Cl": 7, "Br": 7, "I": 7}
 _HYPERVALENT = {"Si", "P", "S", "Se"}
+_CATIONIC = {"N", "P", "S", "Se"}
 _ORGANIC = {"B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I"}  # written without brackets: hydrogens fill up
 
 
@@ -165,16 +170,21 @@ class Vocabulary:
         )
         tables = np.array([atom[6:] for atom in atoms], np.int64).reshape(-1, 2, MAX_BONDS + 1)
         self.valence, self.missing = tables[:, 0], tables[:, 1]
-        self.atom_valence = self.valence[np.arange(len(atoms)), self.atom_bonds]  # the highest
+        self.lowest_valence = self.valence[:, 0]
+        self.rise = self.valence[np.arange(len(atoms)), self.atom_bonds] - self.lowest_valence
+        # Rows: what molecules without positive net charge may hold, and cations
+        carriers = np.array([element in _CATIONIC for element in elements])
+        self.usable = np.stack([(self.atom_charge <= 0) | carriers[self.atom_element], np.ones(len(atoms), bool)])
 
-        def best(values, worst=-(2**20)):
-            result = np.full(len(elements), worst, np.int64)
-            np.maximum.at(result, self.atom_element, values)
+        def best(values):
+            result = np.full((2, len(elements)), -UNLIMITED)
+            for row, usable in zip(result, self.usable, strict=True):
+                np.maximum.at(row, self.atom_element[usable], values[usable])
             return result
 
-        self.element_valence = best(self.atom_valence)
+        self.element_valence = best(self.lowest_valence)
         # Twice the slots that an atom adds, less what its valence adds to excess, its charge apart.
-        self.element_slots = best(self.atom_valence - 2 * self.atom_hydrogens - 4)
+        self.element_slots = best(self.lowest_valence + self.rise - 2 * self.atom_hydrogens - 4)
         self.element_order = best(self.atom_order)
         self.element_charges = -best(-self.atom_charge), best(self.atom_charge)
 
@@ -200,10 +210,11 @@ def _read_atom(bond, element, hydrogens, charge):
 class Derivations:
     """Partial molecules, one for each row, and what may follow.
 
-    Arrays `(rows, ...)`: `left` atoms of each element, `charge` and `hydrogens` left to write; `excess`, and the same
-    if all written atoms took their highest valence, `ceiling`; bonds `missing` at bracket atoms; of each atom the
-    `symbol`, its `bonds`, those still `free`, and whether the present atom is `bonded` to it; the stack of open
-    chains, each with its last `atom` and the `tokens` left in its branch, and its `depth`. A chain that waits for the
+    Arrays `(rows, ...)`: whether the molecule is a `cation`; `left` atoms of each element, `charge` and `hydrogens`
+    left to write; `excess`, and the most that it may become by hypervalence, `ceiling`; bonds `missing` at bracket
+    atoms; of each atom the `symbol`, its `bonds`, how many of these are `multiple` (beyond the first of two atoms),
+    those still `free`, and whether the present atom is `bonded` to it; the stack of open chains, each with its last
+    `atom` and the `tokens` left in its branch, and its `depth`. A chain that waits for the
     end of a branch keeps one bond in reserve, because it has to go on.
 
     Slots, in the bounds, are the bonds that open chains offer. Each atom to come takes one and brings all but one of
@@ -227,12 +238,14 @@ class Derivations:
         self.charge = np.array([charge for _, _, charge in targets], np.int64)
         total = self.left.sum(1)
         self.excess = self.charge - 2 * (total - 1) - self.hydrogens
-        self.ceiling = self.excess.copy()
+        self.cation = (self.charge > 0).astype(np.int64)
+        self.ceiling = self.excess + [2 * _hypervalent_by_single_bonds(heavy) for heavy, _, _ in targets]
         self.missing = np.zeros(rows, np.int64)
         size = max(total.max(initial=0), 1)
         self.count = np.zeros(rows, np.int64)
         self.symbol = np.zeros((rows, size), np.int64)
         self.bonds = np.zeros((rows, size), np.int64)
+        self.multiple = np.zeros((rows, size), np.int64)
         self.free = np.zeros((rows, size), np.int64)
         self.bonded = np.zeros((rows, size), bool)
         self.depth = np.zeros(rows, np.int64)
@@ -244,6 +257,8 @@ class Derivations:
         self.order = np.ones(rows, np.int64)
         self.choices = np.zeros((rows, BASE**2 if 4 * size <= BASE**2 else BASE**3), bool)  # numbers they may write
         self.allowed = self._allowed()
+        if (dead := np.flatnonzero(self.phase == DEAD)).size:
+            raise ValueError(f"formula {formulas[dead[0]]}: no molecule that the vocabulary writes has it")
 
     def __len__(self):
         return len(self.phase)
@@ -297,7 +312,8 @@ class Derivations:
 
         new = self.count[r]
         self.count[r] += 1
-        self.symbol[r, new], self.bonds[r, new] = symbol, order
+        multiple = np.maximum(order - 1, 0)
+        self.symbol[r, new], self.bonds[r, new], self.multiple[r, new] = symbol, order, multiple
         self.free[r, new] = v.atom_bonds[symbol] - order
         self.bonded[r] = False
         self.bonded[r[~root], parent[~root]] = True
@@ -305,7 +321,7 @@ class Derivations:
         self.hydrogens[r] -= v.atom_hydrogens[symbol]
         self.charge[r] -= v.atom_charge[symbol]
         self.excess[r] += v.valence[symbol, order]
-        self.ceiling[r] += v.atom_valence[symbol]
+        self.ceiling[r] += v.lowest_valence[symbol] + np.minimum(2 * multiple, v.rise[symbol])
         self.missing[r] += v.missing[symbol, order]
         self.atom[r, depth] = new
         self.phase[r] = ANY
@@ -356,7 +372,10 @@ class Derivations:
         v, symbol, bonds = self.vocabulary, self.symbol[r, atom], self.bonds[r, atom]
         self.excess[r] += v.valence[symbol, bonds + order] - v.valence[symbol, bonds]
         self.missing[r] += v.missing[symbol, bonds + order] - v.missing[symbol, bonds]
+        rise, multiple = v.rise[symbol], self.multiple[r, atom]
+        self.ceiling[r] += np.minimum(2 * (multiple + order - 1), rise) - np.minimum(2 * multiple, rise)
         self.bonds[r, atom] += order
+        self.multiple[r, atom] += order - 1
         self.free[r, atom] -= order
 
     def _spend(self, r, extra):
@@ -385,7 +404,7 @@ class Derivations:
             least = LEAST[digits]
             room = p.tokens[:, None] > digits
             ring = room & (kind == RING) & (self.phase[r] == ANY)[:, None] & (p.free[:, None] >= order)
-            ring &= (p.ceiling[:, None] >= 2 * order) & (p.atom[:, None] > least)
+            ring &= p.atom[:, None] > least
             branch = room & (kind == BRANCH) & (self.phase[r] != FIRST)[:, None] & (p.free[:, None] > order)
             branch &= ((p.atoms - p.depth)[:, None] >= 2) & (p.tokens[:, None] > digits + least + 2)
             for possible, follow in ((ring, self._ring_partners), (branch, self._branch_lengths)):
@@ -412,7 +431,9 @@ class Derivations:
         offered = (waits * (self.free[r[:, None], waiting] + 1)).sum(1)
         waiting_missing = waits * v.missing[self.symbol[r[:, None], waiting], self.bonds[r[:, None], waiting]]
         steps = np.minimum(bonds[:, None] + np.arange(4), MAX_BONDS)
-        left = self.left[r]
+        rise, multiple = v.rise[symbol][:, None], self.multiple[r, atom][:, None] + np.array([0, 0, 1, 2])
+        rises = np.minimum(2 * multiple, rise)
+        left, cation = self.left[r], self.cation[r]
         return Present(
             row=r,
             atom=atom,
@@ -423,17 +444,18 @@ class Derivations:
             free=started * self.free[r, atom],
             charge=self.charge[r],
             excess=self.excess[r],
-            ceiling=self.ceiling[r] + left @ v.element_valence,
-            slots=2 * (offered + self.charge[r]) + left @ v.element_slots,
+            ceiling=self.ceiling[r] + (left * v.element_valence[cation]).sum(1),
+            slots=2 * (offered + self.charge[r]) + (left * v.element_slots[cation]).sum(1),
             missing=self.missing[r],
             settled=self.missing[r] - waiting_missing.sum(1) - started * v.missing[symbol, bonds],
             valence_steps=started[:, None] * (v.valence[symbol[:, None], steps] - v.valence[symbol, bonds][:, None]),
             missing_steps=started[:, None] * v.missing[symbol[:, None], steps],
+            ceiling_steps=started[:, None] * (rises - rises[:, :1]),
         )
 
     def _next_atoms(self, p):
         """`(rows, atom symbols)`"""
-        v, inside = self.vocabulary, p.depth > 0
+        v, inside, cation = self.vocabulary, p.depth > 0, self.cation[p.row]
         order, element = v.atom_order, v.atom_element
         first, root = ~p.started[:, None], (~p.started & ~inside)[:, None]
         bonds = np.where(root, 0, order)
@@ -445,18 +467,23 @@ class Derivations:
         own_missing = v.missing[symbols, bonds]
         charge = p.charge[:, None] - v.atom_charge
         excess = p.excess[:, None] + p.valence_steps[:, order] + v.valence[symbols, bonds] - 2 * extra
-        ceiling = p.ceiling[:, None] - v.element_valence[element] + v.atom_valence - 2 * extra
-        slots = p.slots[:, None] - v.element_slots[element] - 2 * v.atom_charge + 2 * free * ~last[:, None]
+        ceiling = p.ceiling[:, None] - v.element_valence[cation][:, element] + p.ceiling_steps[:, order] - 2 * extra
+        ceiling += v.lowest_valence + np.minimum(2 * np.maximum(bonds - 1, 0), v.rise)
+        slots = p.slots[:, None] - v.element_slots[cation][:, element]
+        slots += 2 * (free * ~last[:, None] - v.atom_charge)
         settled = p.settled[:, None] + p.missing_steps[:, order] + own_missing * last[:, None]
         missing = p.missing[:, None] + p.missing_steps[:, order] - p.missing_steps[:, :1] + own_missing
         complete = (left == 0)[:, None] & (excess == 0) & (charge == 0) & (missing == 0)
-        lowest, highest = (self.left[p.row] @ charges for charges in v.element_charges)
+        lowest, highest = (
+            (self.left[p.row] * of[cation]).sum(1, keepdims=True) - of[cation][:, element] for of in v.element_charges
+        )
         return (
-            (self.left[p.row][:, element] > 0)
+            v.usable[cation]
+            & (self.left[p.row][:, element] > 0)
             & np.where(first, order == self.order[p.row, None], order <= p.free[:, None])
             & (v.atom_hydrogens <= self.hydrogens[p.row, None])
-            & (charge >= lowest[:, None] - v.element_charges[0][element])
-            & (charge <= highest[:, None] - v.element_charges[1][element])
+            & (charge >= lowest)
+            & (charge <= highest)
             & (slots >= excess)
             & (ceiling >= 2 * settled)
             & (ceiling >= 0)
@@ -479,10 +506,12 @@ class Derivations:
             rows = np.flatnonzero(depth < p.depth)
             waits[rows, self.atom[p.row[rows], depth]] = True
         own = np.arange(len(p.row)), order
+        multiple, rise = self.multiple[p.row], v.rise[symbol]
         partner_missing = v.missing[symbol, bonds_after] - v.missing[symbol, bonds]
         excess = p.excess + p.valence_steps[own] - 2 * order
         excess = excess[:, None] + v.valence[symbol, bonds_after] - v.valence[symbol, bonds]
-        ceiling = p.ceiling - 2 * order
+        ceiling = (p.ceiling + p.ceiling_steps[own] - 2 * order)[:, None] - np.minimum(2 * multiple, rise)
+        ceiling += np.minimum(2 * (multiple + order[:, None] - 1), rise)
         slots = (p.slots + 2 * free * ~last)[:, None] - 2 * order[:, None] * waits
         settled = (p.settled + p.missing_steps[own] * last)[:, None] + partner_missing * ~waits
         missing = (p.missing + p.missing_steps[own] - p.missing_steps[:, 0])[:, None] + partner_missing
@@ -493,8 +522,9 @@ class Derivations:
             & (number >= LEAST[digits, None])
             & (number < (BASE**digits)[:, None])
             & (slots >= excess)
-            & (ceiling[:, None] >= 2 * settled)
-            & ((ceiling >= 0) & (~inside | fits(tokens, p.atoms - p.depth, ceiling // 2)))[:, None]
+            & (ceiling >= 2 * settled)
+            & (ceiling >= 0)
+            & (~inside[:, None] | fits(tokens[:, None], (p.atoms - p.depth)[:, None], ceiling // 2))
             & ((free > 0)[:, None] | np.where(inside[:, None], last[:, None], complete))
         )
 
@@ -504,11 +534,12 @@ class Derivations:
         number = np.arange(self.choices.shape[1])
         rest = (p.tokens - 1 - digits)[:, None] - (number + 1)
         left = (p.atoms - p.depth - 2)[:, None]  # without the first atom of the branch and the next of this chain
-        excess = p.excess + p.valence_steps[np.arange(len(p.row)), order] - 2 * (order - 1)
-        ceiling = p.ceiling - 2 * (order - 1)
+        own = np.arange(len(p.row)), order
+        excess = p.excess + p.valence_steps[own] - 2 * (order - 1)
+        ceiling = p.ceiling + p.ceiling_steps[own] - 2 * (order - 1)
         extra = ceiling[:, None] // 2
         slots = p.slots + 2 * (p.free - order) + 2 * (2 - order)
-        bindable = ((self.left[p.row] > 0) & (v.element_order >= order[:, None])).any(1)
+        bindable = ((self.left[p.row] > 0) & (v.element_order[self.cation[p.row]] >= order[:, None])).any(1)
         return (
             (bindable & (slots >= excess) & (ceiling >= 0))[:, None]
             & (left >= 0)
@@ -551,6 +582,7 @@ class Present:
     settled: np.ndarray
     valence_steps: np.ndarray
     missing_steps: np.ndarray
+    ceiling_steps: np.ndarray
 
     def of(self, rows) -> "Present":
         return Present(*(getattr(self, field.name)[rows] for field in fields(self)))
@@ -568,6 +600,13 @@ def fits(tokens, atoms, extra):
     return (tokens == 0) | ((tokens > 0) & (tokens <= most) & ~gap)
 
 
+def _hypervalent_by_single_bonds(heavy):
+    """Pairs of hydrogens fewer than by lowest valences, at most."""
+    halogens = sum(heavy.get(element, 0) for element in ("F", "Cl", "Br", "I"))
+    chalcogens = heavy.get("S", 0) + heavy.get("Se", 0)
+    return heavy.get("P", 0) + (min(2 * chalcogens, halogens // 2) if halogens > 2 else 0)
+
+
 def _check_formula(formula, heavy, hydrogens, charge, writable):
     if unknown := sorted(set(heavy) - writable):
         raise ValueError(f"formula {formula}: the vocabulary has no {', '.join(unknown)}")
@@ -576,9 +615,6 @@ def _check_formula(formula, heavy, hydrogens, charge, writable):
     electrons = sum(_OUTER_ELECTRONS[element] * count for element, count in heavy.items()) + hydrogens - charge
     if electrons % 2:
         raise ValueError(f"formula {formula}: an odd number of electrons, which only radicals have")
-    most = sum(max(valences(element)) * n for element, n in heavy.items()) + charge - 2 * (sum(heavy.values()) - 1)
-    if hydrogens > most:
-        raise ValueError(f"formula {formula}: {hydrogens} hydrogens, but no room for more than {most}")
 
 
 __all__ = ["FormulaConstraint", "read_formula", "valences"]
