@@ -68,6 +68,13 @@ def canonical_smiles(smiles: str) -> str | None:
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
+def random_smiles(smiles: str, seed: int) -> str | None:
+    """SMILES of the flat molecule from a random atom on, by branches in a random order: the same for the same seed.
+    None if `smiles` cannot be parsed."""
+    molecule = _flat_molecule(smiles)
+    return None if molecule is None else Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed)[0]
+
+
 def inchikey(smiles: str) -> str | None:
     """InChIKey (27 characters) of the flat molecule; None if `smiles` cannot be parsed or has no InChI."""
     molecule = _flat_molecule(smiles)
@@ -371,6 +378,7 @@ __all__ = [
     "normalize_adduct",
     "parse_formula",
     "precursor_mz",
+    "random_smiles",
     "selfies_dialect",
     "set_special_tokens",
     "symbol_1x",

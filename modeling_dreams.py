@@ -377,14 +377,23 @@ class DreamsForSequenceClassification(DreamsPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, peaks, peaks_mask=None, labels=None, output_hidden_states=None, return_dict=None, **kwargs
+        self,
+        peaks,
+        peaks_mask=None,
+        fragment_counts=None,
+        labels=None,
+        output_hidden_states=None,
+        return_dict=None,
+        **kwargs,
     ) -> tuple | DreamsForSequenceClassificationOutput:
         """Arguments as `DreamsModel.forward`, and
 
         labels: `(batch,)` class ids, or `(batch, num_labels)` float32 zeros and ones for several labels at once.
         """
         return_dict = self.config.return_dict if return_dict is None else return_dict
-        states = self.dreams(peaks, peaks_mask, output_hidden_states=output_hidden_states, return_dict=True)
+        states = self.dreams(
+            peaks, peaks_mask, fragment_counts, output_hidden_states=output_hidden_states, return_dict=True
+        )
         logits = self.classifier(self.dropout(states.last_hidden_state[:, 0]))
         loss = None
         if labels is not None:

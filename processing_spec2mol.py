@@ -90,6 +90,30 @@ class Spec2MolProcessor(ProcessorMixin):
         labels[:, : len(prefix) + 1] = IGNORED
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
+    def conversation_text(self, conversations: Sequence[Sequence[dict[str, str]]]) -> dict[str, np.ndarray]:
+        """Conversations, each a list of {role, content}, written by the chat template (the processor's own, else the
+        tokenizer's) -> input_ids, attention_mask and labels, padded on the right. The loss is on the answers: what the
+        template puts between {% generation %} and {% endgeneration %}.
+
+        Raises:
+            ValueError: a conversation in which the template marks no answer.
+        """
+        written = self.tokenizer.apply_chat_template(
+            conversations, chat_template=self.chat_template, return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = self.pad(written["input_ids"])
+        answers = np.zeros_like(mask)
+        for row, marks in enumerate(written["assistant_masks"]):
+            answers[row, : len(marks)] = marks
+        if not answers.any(1).all():
+            raise ValueError("the chat template marks no answer: it needs {% generation %} … {% endgeneration %}")
+        return {"input_ids": ids, "attention_mask": mask, "labels": np.where(answers == 1, ids, IGNORED)}
+
+    @property
+    def soft_tokens(self) -> str:
+        """The text of the soft tokens' places, for a conversation."""
+        return self.tokenizer.mask_token * self.num_query_tokens
+
     @property
     def _soft_tokens(self) -> list[int]:
         return [self.tokenizer.mask_token_id] * self.num_query_tokens

@@ -8,12 +8,15 @@ python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=2
 """
 
 import argparse
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, set_seed
 
 from spec2mol.saving import save_for_hub
 from spec2mol.training.recipe import Recipe
+from spec2mol.training.record import record_stage
 from spec2mol.training.stages import build_trainer
 from spec2mol.training.trainer import last_checkpoint
 
@@ -46,7 +49,12 @@ def main(argv=None):
             else f"no checkpoint in {args.output}: starts from the beginning"
         )
     trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.lora:
+        trainer.model.save_pretrained(Path(args.output, "adapter"))
+        trainer.model.merge_and_unload()  # into `model`
     save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
+    if trainer.is_world_process_zero():
+        record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Training examples: parquet tables of molecules, with or without their spectra, -> a `datasets.Dataset`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from glob import glob
 from hashlib import blake2b
@@ -32,6 +33,7 @@ def load_examples(
     limit: int | None = None,
     max_tokens: int | None = None,
     fingerprint_size: int | None = None,
+    weights: Mapping[str, int] | None = None,
 ) -> Dataset:
     """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README).
 
@@ -45,9 +47,26 @@ def load_examples(
         processor: `Spec2MolProcessor`.
         limit: take only so many rows of each.
         max_tokens: drop longer targets: a few long ones cost as much as the rest.
+        weights: how many times a row counts, by globs of its column `source`; the first glob that matches decides, and
+            a row that none matches counts once.
     """
-    examples = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in _listed(paths)]
-    return examples[0] if len(examples) == 1 else concatenate_datasets(examples)
+    parts = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in _listed(paths)]
+    examples = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    return examples if weights is None else _repeated(examples, weights)
+
+
+def _repeated(examples, weights):
+    if "source" not in examples.column_names:
+        raise ValueError("weights need a column `source` in the training data")
+
+    def weight(source):
+        return next((factor for pattern, factor in weights.items() if fnmatchcase(source, pattern)), 1)
+
+    sources, index = np.unique(examples["source"][:], return_inverse=True)
+    for pattern in weights:
+        if not any(fnmatchcase(source, pattern) for source in sources):
+            raise ValueError(f"weight of {pattern!r}: no such source; there are {', '.join(sources)}")
+    return examples.select(np.repeat(np.arange(len(examples)), np.array([weight(name) for name in sources])[index]))
 
 
 def load_spectra_examples(
@@ -91,7 +110,7 @@ def _add_spectrum_columns(row, num_peaks, fingerprint_size):
 
 
 def _load(path, processor, limit, max_tokens, fingerprint_size):
-    dataset = _read(path, limit, (*SPECTRUM_COLUMNS, "smiles", "inchikey", "identifier"))
+    dataset = _read(path, limit, (*SPECTRUM_COLUMNS, "smiles", "inchikey", "identifier", "source"))
     examples = dataset.map(
         _add_target,
         fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size},
@@ -111,6 +130,11 @@ def structure_statistics(examples: Dataset, sample: int = 10_000) -> tuple[torch
     frequencies = np.unpackbits(np.asarray(some["fingerprint"][:], np.uint8), axis=1).mean(0)
     roots = np.sqrt(np.asarray(some["element_counts"][:])).mean(0)
     return torch.from_numpy(frequencies).float(), torch.from_numpy(roots).float()
+
+
+def data_files(paths: str | Sequence[str]) -> list[str]:
+    """The files that paths or globs name."""
+    return [file for path in _listed(paths) for file in sorted(glob(path))]
 
 
 def _listed(paths) -> list[str]:
@@ -145,11 +169,15 @@ def _add_target(row, processor, fingerprint_size):
 
 
 def molecule_columns(row) -> dict:
-    """identity: an integer for the first block of the InChIKey, the same in every process and run; mass in Da, NaN for
-    an unreadable structure. The InChIKey is computed where the row has none."""
-    key = (row.get("inchikey") or _inchikey_block(row["smiles"]) or row["smiles"])[:14]
-    digest = blake2b(key.encode(), digest_size=8).digest()
-    return {"identity": int.from_bytes(digest, "big", signed=True), "mass": _mass(row["smiles"])}
+    """identity: `molecule_identity`; mass in Da, NaN for an unreadable structure. The InChIKey is computed where the
+    row has none."""
+    key = row.get("inchikey") or _inchikey_block(row["smiles"]) or row["smiles"]
+    return {"identity": molecule_identity(key[:14]), "mass": _mass(row["smiles"])}
+
+
+def molecule_identity(inchikey_block: str) -> int:
+    """An integer (64 bits, signed) for the first block of an InChIKey, the same in every process and run."""
+    return int.from_bytes(blake2b(inchikey_block.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 @lru_cache(maxsize=100_000)

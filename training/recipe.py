@@ -13,7 +13,7 @@ from ..modeling_dreams import DreamsModel, DreamsPreTrainedModel
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
 from ..processing_spec2mol import Spec2MolProcessor
 
-COMPOSITE_STAGES = ("represent", "align")
+COMPOSITE_STAGES = ("represent", "align", "instruct")
 ENCODER_STAGES = ("spectrum", "fingerprint", "fluorine", "similarity")
 STAGES = COMPOSITE_STAGES + ENCODER_STAGES
 
@@ -22,9 +22,9 @@ STAGES = COMPOSITE_STAGES + ENCODER_STAGES
 class Recipe:
     """
     stage: of the whole system, `represent` (contrast, matching, generation: `Spec2MolForPreTraining`) or `align` (the
-        language model's loss; without an encoder, that of molecules alone); of the spectrum encoder alone, `spectrum`
-        (masked peaks: `DreamsForPreTraining`), `fingerprint`, `fluorine` (`DreamsForSequenceClassification`) or
-        `similarity` (`DreamsForSpectralEmbedding`).
+        language model's loss; without an encoder, that of molecules alone) or `instruct` (that of the answers in a
+        conversation); of the spectrum encoder alone, `spectrum` (masked peaks: `DreamsForPreTraining`), `fingerprint`,
+        `fluorine` (`DreamsForSequenceClassification`) or `similarity` (`DreamsForSpectralEmbedding`).
     model: where the weights come from, with
         `from`: folder or Hub name of a spec2mol model (an earlier stage), for a stage of the encoder also of a DreaMS
         model, and/or
@@ -36,8 +36,12 @@ class Recipe:
         `feature_extractor`: likewise, arguments of `Spec2MolFeatureExtractor`.
     data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
         of the first rows of each; `max_tokens`, to leave out longer molecules in training; `near_mass`, the share of
-        batches that hold molecules of about the same mass, as hard negatives.
+        batches that hold molecules of about the same mass, as hard negatives; `random_order`, the share of molecules
+        that are written in a random order of atoms; `weights`, how many times a row counts, by its `source`.
     trainable: globs of parameter names.
+    lora: fields of `peft.LoraConfig`; adapters and the `modules_to_save` are trained instead of `trainable`. The model
+        that is left has them merged; by themselves they are in its folder `adapter`.
+    messages, chat_template: of stage `instruct`, see `Spec2MolCollator` and `Spec2MolProcessor.conversation_text`.
     condition_dropout: probability for each condition to be hidden in training.
     augmentation: of the peaks in training, see `data.augmentation.Augmentation`.
     arguments: of `transformers.TrainingArguments`.
@@ -49,6 +53,9 @@ class Recipe:
     data: dict[str, Any]
     arguments: dict[str, Any]
     trainable: list[str] = field(default_factory=lambda: ["*"])
+    lora: dict[str, Any] | None = None
+    messages: list[dict[str, str]] | None = None
+    chat_template: str | None = None
     condition_dropout: dict[str, float] = field(default_factory=dict)
     augmentation: dict[str, float] = field(default_factory=dict)
     half: bool = False
@@ -74,7 +81,16 @@ class Recipe:
             raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
         if content.get("stage") not in STAGES:
             raise ValueError(f"{path}: stage is {content.get('stage')!r}; there are {', '.join(STAGES)}")
+        if (content["stage"] == "instruct") != ("messages" in content):
+            raise ValueError(f"{path}: messages go with stage instruct")
+        if "lora" in content and "trainable" in content:
+            raise ValueError(f"{path}: with lora, what else is trained is lora.modules_to_save, not trainable")
         return cls(**content)
+
+    @property
+    def sources(self) -> list[str]:
+        """Folders or Hub names of the weights that the stage starts from."""
+        return [self.model[part] for part in ("from", "encoder", "language_model") if part in self.model]
 
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})
@@ -123,7 +139,7 @@ class Recipe:
             feature_extractor = {"num_peaks": config.num_peaks} | self.model.get("feature_extractor", {})
             return head(config), Spec2MolFeatureExtractor(**feature_extractor, conditions=False)
         feature_extractor = Spec2MolFeatureExtractor.from_pretrained(source)
-        feature_extractor.conditions = False
+        feature_extractor.conditions, feature_extractor.explain_ppm = False, None  # They would tell the formula.
         if AutoConfig.from_pretrained(source).model_type == "dreams":
             config = DreamsConfig.from_dict(DreamsConfig.from_pretrained(source).to_dict() | fields)
             return head.from_pretrained(source, config=config), feature_extractor

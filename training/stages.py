@@ -12,7 +12,7 @@ from ..data.examples import load_examples, load_spectra_examples, structure_stat
 from ..data.masking import MaskedPeaksCollator
 from ..modeling_dreams import DreamsForPreTraining, DreamsForSequenceClassification, DreamsForSpectralEmbedding
 from ..modeling_spec2mol import Spec2MolForPreTraining
-from .freezing import set_trainable
+from .freezing import add_lora, frozen_modules, set_trainable
 from .loss_plot import LossPlotCallback
 from .recipe import ENCODER_STAGES, Recipe
 from .sampler import SameMoleculeSampler, TwoLengthsSampler
@@ -47,11 +47,14 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
     head = getattr(trained.base_model, "structure_head", None)
     if head is not None and head.is_untrained:
         head.start_from(*structure_statistics(train_dataset))
-    frozen = set_trainable(trained, recipe.trainable)
+    if recipe.lora:
+        trained = add_lora(trained, recipe.lora)
+    else:
+        set_trainable(trained, recipe.trainable)
     trainer = Spec2MolTrainer(
         trained,
         arguments,
-        frozen=frozen,
+        frozen=frozen_modules(trained),
         train_dataset=train_dataset,
         eval_dataset=examples("validation"),
         **fields,
@@ -78,13 +81,23 @@ def _composite_stage(recipe):
             recipe.data.get(f"{fold}_limit"),
             recipe.data.get("max_tokens") if fold == "train" else None,
             fingerprint_size=None if structure is None else structure.fingerprint_size,
+            weights=recipe.data.get("weights") if fold == "train" else None,
         )
 
+    if recipe.chat_template is not None:
+        processor.chat_template = recipe.chat_template
+    positions = getattr(model.config.text_config, "max_position_embeddings", 2048)
     fields = {
         "data_collator": Spec2MolCollator(
-            processor, recipe.condition_dropout, Augmentation(**recipe.augmentation), pairs=pairs
+            processor,
+            recipe.condition_dropout,
+            Augmentation(**recipe.augmentation),
+            pairs=pairs,
+            messages=recipe.messages,
+            random_order=recipe.data.get("random_order", 0.0),
+            max_tokens=recipe.data.get("max_tokens", positions - processor.num_query_tokens),
         ),
-        "eval_collator": Spec2MolCollator(processor, pairs=pairs),
+        "eval_collator": Spec2MolCollator(processor, pairs=pairs, messages=recipe.messages),
         "make_sampler": partial(TwoLengthsSampler.from_examples, near_mass=recipe.data.get("near_mass", 0.0)),
         "processing_class": processor,
     }

@@ -38,6 +38,17 @@ def test_unknown_stages_are_an_error(recipe):
         Recipe.load(recipe, ["stage=allign"])
 
 
+def test_lora_says_itself_what_is_trained(recipe):
+    with pytest.raises(ValueError, match="lora.modules_to_save, not trainable"):
+        Recipe.load(recipe, ["lora.r=4", "trainable=[model.*]"])
+
+
+@pytest.mark.parametrize("overrides", [["stage=instruct"], ["messages=[]"]], ids=str)
+def test_messages_go_with_stage_instruct(recipe, overrides):
+    with pytest.raises(ValueError, match="messages go with stage instruct"):
+        Recipe.load(recipe, overrides)
+
+
 def test_unknown_fields_are_an_error(recipe):
     with pytest.raises(ValueError, match="unknown fields learning_rate"):
         Recipe.load(recipe, ["learning_rate=1"])
