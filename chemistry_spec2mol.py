@@ -47,8 +47,10 @@ def _require(module, name):
         raise ImportError(f"{name} is needed to read and write molecules: pip install rdkit selfies")
 
 
+@functools.lru_cache(maxsize=1024)  # One molecule is asked for its key, its formula, its fingerprint.
 def _flat_molecule(smiles):
-    """RDKit molecule without stereochemistry and isotope labels, or None if `smiles` is no molecule (so is "*")."""
+    """RDKit molecule without stereochemistry and isotope labels, not to be changed by the caller; None if `smiles` is
+    no molecule (so is "*")."""
     _require(Chem, "rdkit")
     with BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)

@@ -132,6 +132,11 @@ def read_formula(formula: str) -> tuple[dict[str, int], int, int]:
     return counts, counts.pop("H", 0), int(sign + (size or "1")) if sign else 0
 
 
+def number_of_electrons(heavy: dict[str, int], hydrogens: int, charge: int) -> int:
+    """Outer electrons of what `read_formula` returns."""
+    return sum(_OUTER_ELECTRONS[element] * count for element, count in heavy.items()) + hydrogens - charge
+
+
 class Vocabulary:
     """Tables of the SELFIES symbols of a tokenizer.
 
@@ -612,9 +617,8 @@ def _check_formula(formula, heavy, hydrogens, charge, writable):
         raise ValueError(f"formula {formula}: the vocabulary has no {', '.join(unknown)}")
     if not heavy:
         raise ValueError(f"formula {formula}: no atoms but hydrogen")
-    electrons = sum(_OUTER_ELECTRONS[element] * count for element, count in heavy.items()) + hydrogens - charge
-    if electrons % 2:
+    if number_of_electrons(heavy, hydrogens, charge) % 2:
         raise ValueError(f"formula {formula}: an odd number of electrons, which only radicals have")
 
 
-__all__ = ["FormulaConstraint", "read_formula", "valences"]
+__all__ = ["Derivations", "FormulaConstraint", "number_of_electrons", "read_formula", "valences"]
