@@ -17,7 +17,7 @@ from transformers.dynamic_module_utils import get_imports, get_relative_imports
 from ..data.examples import SPECTRUM_COLUMNS
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
 from ..processing_spec2mol import Spec2MolProcessor
-from ..saving import AUTO_MAP
+from ..saving import AUTO_MAPS
 from . import fresh_process
 
 COMMIT = "0" * 40  # a cache names snapshots by commit; this one was not made yet
@@ -77,10 +77,11 @@ def check_files(folder: Path):
     """All that can be seen without loading: the auto map is whole, all code that it reaches is there, the weights are
     safetensors that open. Raises VerificationError."""
     try:
-        auto_map = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("auto_map", {})
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VerificationError(f"config.json: {error}") from None
-    if absent := AUTO_MAP.keys() - auto_map.keys():
+    auto_map = config.get("auto_map", {})
+    if absent := AUTO_MAPS["spec2mol"].keys() - auto_map.keys():
         raise VerificationError(f"config.json: its auto_map lacks {', '.join(sorted(absent))}")
 
     wanted = {f"{reference.split('.')[0]}.py": "the auto_map of config.json" for reference in auto_map.values()}
