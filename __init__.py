@@ -5,6 +5,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
     AutoProcessor,
 )
 
@@ -13,7 +14,12 @@ from .configuration_spec2mol import ConditionConfig, DreamsConfig, Spec2MolConfi
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from .generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
 from .loading import load_model
-from .modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, DreamsModel
+from .modeling_dreams import (
+    DreamsForPreTraining,
+    DreamsForSequenceClassification,
+    DreamsForSpectralEmbedding,
+    DreamsModel,
+)
 from .modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining, Spec2MolModel
 from .processing_spec2mol import Spec2MolProcessor
 from .spectra import load_spectra
@@ -23,6 +29,7 @@ AutoModel.register(DreamsConfig, DreamsModel, exist_ok=True)
 AutoModel.register(Spec2MolConfig, Spec2MolModel, exist_ok=True)
 AutoModelForPreTraining.register(DreamsConfig, DreamsForPreTraining, exist_ok=True)
 AutoModelForPreTraining.register(Spec2MolConfig, Spec2MolForPreTraining, exist_ok=True)
+AutoModelForSequenceClassification.register(DreamsConfig, DreamsForSequenceClassification, exist_ok=True)
 AutoModelForCausalLM.register(Spec2MolConfig, Spec2MolForConditionalGeneration, exist_ok=True)
 AutoFeatureExtractor.register(DreamsConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(Spec2MolConfig, Spec2MolFeatureExtractor, exist_ok=True)
@@ -35,6 +42,7 @@ __all__ = [
     "ConditionConfig",
     "DreamsConfig",
     "DreamsForPreTraining",
+    "DreamsForSequenceClassification",
     "DreamsForSpectralEmbedding",
     "DreamsModel",
     "Spec2MolConfig",

@@ -1,22 +1,24 @@
 """Trains a stage.
 
 python train.py recipes/language_small.yaml --output runs/language
+python train.py recipes/represent_small.yaml --output runs/represent
 python train.py recipes/align_small.yaml --output runs/align
 python train.py recipes/align_small.yaml --output runs/align --resume
 python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=20 data.validation_limit=100
 """
 
 import argparse
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, set_seed
 
-from spec2mol.data.collator import Spec2MolCollator
-from spec2mol.data.examples import load_examples
 from spec2mol.saving import save_for_hub
-from spec2mol.training.freezing import set_trainable
 from spec2mol.training.recipe import Recipe
-from spec2mol.training.trainer import Spec2MolTrainer
+from spec2mol.training.record import record_stage
+from spec2mol.training.stages import build_trainer
+from spec2mol.training.trainer import last_checkpoint
 
 
 def main(argv=None):
@@ -35,23 +37,24 @@ def main(argv=None):
         **recipe.arguments,
     )
     set_seed(arguments.seed)
-    model, processor = recipe.load_model()
-    frozen = set_trainable(model, recipe.trainable)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trainer, model = build_trainer(recipe, arguments)
+    trainable = trainer.get_num_trainable_parameters()
     print(f"{model.num_parameters():,} parameters, {trainable:,} trained")
 
-    trainer = Spec2MolTrainer(
-        model,
-        arguments,
-        data_collator=Spec2MolCollator(processor, recipe.condition_dropout),
-        eval_collator=Spec2MolCollator(processor),
-        frozen=frozen,
-        train_dataset=load_examples(recipe.data["train"], processor, recipe.data.get("train_limit")),
-        eval_dataset=load_examples(recipe.data["validation"], processor, recipe.data.get("validation_limit")),
-        processing_class=processor,
-    )
-    trainer.train(resume_from_checkpoint=args.resume)
-    save_for_hub(model, processor, args.output, half=recipe.half)
+    checkpoint = last_checkpoint(args.output) if args.resume else None
+    if args.resume:
+        print(
+            f"goes on from {checkpoint}"
+            if checkpoint
+            else f"no checkpoint in {args.output}: starts from the beginning"
+        )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.lora:
+        trainer.model.save_pretrained(Path(args.output, "adapter"))
+        trainer.model.merge_and_unload()  # into `model`
+    save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
+    if trainer.is_world_process_zero():
+        record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
 
 
 if __name__ == "__main__":

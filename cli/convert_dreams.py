@@ -11,6 +11,7 @@ import torch
 from ..configuration_spec2mol import DreamsConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
+from ..saving import save_for_hub
 
 STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -34,15 +35,6 @@ REQUIRED_ARGUMENTS = {
     "attn_mech": "dot-product",
     "pre_norm": True,
     "scnorm": False,
-}
-AUTO_MAP = {
-    "AutoConfig": "configuration_spec2mol.DreamsConfig",
-    "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
-}
-EMBEDDING_AUTO_MAP = {"AutoModel": "modeling_dreams.DreamsForSpectralEmbedding"}
-PRETRAINING_AUTO_MAP = {
-    "AutoModel": "modeling_dreams.DreamsModel",
-    "AutoModelForPreTraining": "modeling_dreams.DreamsForPreTraining",
 }
 
 
@@ -97,14 +89,7 @@ def convert_dreams(checkpoint: Path, output: Path, num_peaks: int | None = None)
     except RuntimeError as error:
         raise ValueError(f"{checkpoint}: not the shapes of DreaMS: {' '.join(str(error).split())}") from None
 
-    feature_extractor = Spec2MolFeatureExtractor(num_peaks=num_peaks, conditions=False)
-    model.config.auto_map = AUTO_MAP | (EMBEDDING_AUTO_MAP if is_embedding else PRETRAINING_AUTO_MAP)
-    model.config.register_for_auto_class()
-    model.register_for_auto_class("AutoModel" if is_embedding else "AutoModelForPreTraining")
-    feature_extractor.register_for_auto_class()
-    Path(output).mkdir(parents=True, exist_ok=True)  # Where this is a file, save_pretrained would only log it.
-    model.save_pretrained(output)
-    feature_extractor.save_pretrained(output)
+    save_for_hub(model, Spec2MolFeatureExtractor(num_peaks=num_peaks, conditions=False), output)
     return model
 
 

@@ -1,57 +1,132 @@
-"""`spec2mol evaluate --model DIR --data val.parquet`: does the model read its spectra? With and without peaks."""
+"""`spec2mol evaluate --model DIR --data val.parquet`: figures of a model on labelled spectra, beside the controls that
+show what they are worth."""
 
+import json
+import os
+import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
+import torch
 from rich.console import Console
-from rich.table import Table
 
-from ..data.examples import load_examples
-from ..evaluation.evaluator import TRACKS, evaluate, for_track
-from ..evaluation.metrics import bootstrap_over_molecules, paired_difference
+from ..evaluation.evaluator import TRACKS, add_mces, compare, for_track, load_queries, summaries, summarise
+from ..evaluation.leakage import check_disjoint, check_unseen
+from ..evaluation.report import figure_tables, retrieval_table, to_markdown, to_rich, write_section
+from ..evaluation.retrieval import load_candidates, retrieve, without_spectrum
 from ..loading import DEFAULT_MODEL, load_model
+from ..training.record import file_sha256
 
-METRICS = {"loss": "loss, nats a symbol", "tanimoto": "Top-1 Tanimoto", "exact_match": "Top-1 exact match"}
+TOLD = {
+    "mass": "The model is told peaks, precursor m/z, adduct, ion mode, collision energy and instrument type; not the "
+    "formula.",
+    "formula": "The model is told the molecular formula, beside peaks, precursor m/z, adduct, ion mode, collision "
+    "energy and instrument type.",
+}
+NO_TEXT_BRANCH = "Retrieval was left out: this model has no text branch (projector_config.use_qformer_text_input)."
 
 
 def add_arguments(parser):
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or Hub name (default: the shipped checkpoint)")
-    parser.add_argument("--data", required=True, help="parquet file of labelled spectra")
-    parser.add_argument("--limit", type=int, help="take only so many spectra")
-    parser.add_argument("--output", type=Path, help="parquet file for the single queries")
+    parser.add_argument("--data", type=Path, required=True, help="parquet file of labelled spectra")
+    parser.add_argument(
+        "--track", choices=TRACKS, help="is the formula given, or only the mass? (default: both in turn)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for metrics.json, queries.parquet and plots"
+    )
+    parser.add_argument("--train", type=Path, help="parquet file of training spectra, for the controls that need them")
+    parser.add_argument("--candidates", type=Path, help="candidates_*.json.gz of the data, for retrieval")
+    parser.add_argument(
+        "--limit-per-molecule", type=int, metavar="N", help="at most N random spectra of each molecule (default: all)"
+    )
+    parser.add_argument(
+        "--mces",
+        type=int,
+        nargs="?",
+        const=os.cpu_count(),
+        metavar="PROCESSES",
+        help="also MCES, slow, of one spectrum of each molecule, in so many processes (default: one a core)",
+    )
+    parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown file to write the tables into, by section")
 
 
 def run(args) -> int:
+    if args.limit_per_molecule is not None and args.limit_per_molecule < 1:
+        raise ValueError("--limit-per-molecule must be at least 1")
+    rows = load_queries(args.data, args.limit_per_molecule)
+    unseen = check_unseen(args.model, rows)
+    library = load_queries(args.train) if args.train else []
+    check_disjoint(rows, library)
     model, processor = load_model(args.model)
-    rows = load_examples(args.data, processor, args.limit).to_list()
-    results = []
-    for track in TRACKS:
-        for peaks in (True, False):
-            name = "with peaks" if peaks else "peaks removed"
-            result = evaluate(model, processor, for_track(rows, track, peaks), desc=f"{track}, {name}")
-            results.append(result.assign(track=track, peaks=peaks))
-    results = pd.concat(results, ignore_index=True)
-    if args.output is not None:
-        results.to_parquet(args.output)
+    if model.model.encoder is None:
+        raise ValueError(f"{args.model}: a language model alone, without a spectrum encoder")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    print_report(results)
+    lines, figures = [], {}
+    for track in [args.track] if args.track else TRACKS:
+        systems = compare(model, processor, rows, library, track)
+        if args.mces:
+            for name, frame in systems.items():
+                add_mces(frame, args.mces, desc=f"MCES, {name}")
+        summary = summaries(systems)
+        tables, notes = figure_tables(summary), [describe(rows, args), TOLD[track], unseen]
+        if args.candidates and model.config.projector_config.use_qformer_text_input:
+            candidates = load_candidates(args.candidates, rows, same_formula=track == "formula")
+            hits = [retrieve(model, processor, for_track(rows, track), candidates)]
+            hits += [without_spectrum(rows, candidates, [row["smiles"] for row in library])] if library else []
+            ranked = {name: value for frame in hits for name, value in summarise(frame).items()}
+            tables.append(retrieval_table(ranked))
+            summary["retrieval"] = ranked
+        elif args.candidates:
+            notes.append(NO_TEXT_BRANCH)
+        show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
+        figures[track] = {s: {name: i._asdict() for name, i in of_s.items()} for s, of_s in summary.items()}
+        lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]
+        if args.output:
+            plot(args.output, track, systems)
+    if args.output:
+        about = {"model": args.model, "data": args.data.name, "sha256": file_sha256(args.data), "spectra": len(rows)}
+        about |= {"limit_per_molecule": args.limit_per_molecule, "training_record": unseen, "figures": figures}
+        (args.output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n")
+        pd.concat(lines, ignore_index=True).to_parquet(args.output / "queries.parquet")
     return 0
 
 
-def print_report(results: pd.DataFrame):
-    """Figures of each track, beside those of the control and the difference over the same spectra."""
-    table = Table("track", "figure", "with peaks", "peaks removed", "difference")
-    for track in TRACKS:
-        of_track = results[results["track"] == track]
-        with_peaks, removed = of_track[of_track["peaks"]], of_track[~of_track["peaks"]]
-        molecules = with_peaks["inchikey"].to_numpy()
-        for metric, label in METRICS.items():
-            a, b = with_peaks[metric].to_numpy(), removed[metric].to_numpy()
-            means = [str(bootstrap_over_molecules(values, molecules)) for values in (a, b)]
-            table.add_row(track, label, *means, str(paired_difference(a, b, molecules)))
+def describe(rows, args) -> str:
+    molecules = len({row["inchikey"] for row in rows})
+    limited = f", at most {args.limit_per_molecule} of each" if args.limit_per_molecule else ""
+    return f"{len(rows)} spectra of {molecules} molecules{limited} ({args.data.name}); means over molecules."
+
+
+def show(title, notes, tables, args, track):
+    """On the screen and, if asked, in the Markdown file."""
     console = Console(width=120)
-    console.print(table)
-    console.print(
-        f"{len(with_peaks)} spectra of {len(set(molecules))} molecules; means over molecules with 95% bootstrap "
-        "intervals; greedy decoding; peaks removed keeps all metadata"
-    )
+    console.rule(title)
+    for table in tables:
+        console.print(to_rich(table))
+    console.print("\n".join(notes), highlight=False)
+    if args.docs:
+        parts = ["\n".join(notes), f"```\n{command(args, track)}\n```", *map(to_markdown, tables)]
+        write_section(args.docs, title, "\n\n".join(parts))
+
+
+def command(args, track) -> str:
+    """What gives the figures of a track again."""
+    words = ["spec2mol", "evaluate", "--model", args.model, "--data", args.data, "--track", track]
+    for option in ("train", "candidates", "limit_per_molecule", "mces"):
+        if (value := getattr(args, option)) is not None:
+            words += [f"--{option.replace('_', '-')}", value]
+    return shlex.join(map(str, words))
+
+
+def plot(folder, track, systems):
+    folder.mkdir(parents=True, exist_ok=True)
+    if find_spec("matplotlib") is None:
+        print('No plots: they need matplotlib (pip install "spec2mol[evaluation]")', file=sys.stderr)
+        return
+    from ..evaluation.plots import plot_tanimoto
+
+    plot_tanimoto(folder / f"tanimoto_{track}.png", systems)

@@ -1,39 +1,87 @@
 """Examples -> batches, padded to the longest of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
+from ..chemistry_spec2mol import random_smiles, to_selfies
 from ..feature_extraction_spec2mol import CONDITIONS
 from ..processing_spec2mol import Spec2MolProcessor
+from .augmentation import Augmentation
 
 
 @dataclass
 class Spec2MolCollator:
-    """Rows of `load_examples` -> tensors of `Spec2MolForConditionalGeneration`.
+    """Rows of `load_examples` -> tensors of `Spec2MolForConditionalGeneration`, or with `pairs` of
+    `Spec2MolForPreTraining`.
 
     condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it. The
         precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, so a model
         that always has it may learn that by heart instead of reading the peaks.
+    augmentation: of the peaks.
+    pairs: molecules as the text branch reads them, with their identity, instead of the language model's text.
+    messages: a conversation, each message with role and content, in which {soft_tokens}, {molecule} (SELFIES) and the
+        columns of a row take the place of their names; instead of the molecule alone. The loss is on the answers.
+    random_order: share of the molecules that are written from a random atom on, anew each time. Those that would be
+        longer than `max_tokens` stay as they are.
     """
 
     processor: Spec2MolProcessor
     condition_dropout: Mapping[str, float] = field(default_factory=dict)
+    augmentation: Augmentation | None = None
+    pairs: bool = False
+    messages: Sequence[Mapping[str, str]] | None = None
+    random_order: float = 0.0
+    max_tokens: int | None = None
 
     def __post_init__(self):
         if unknown := set(self.condition_dropout) - set(CONDITIONS):
             raise ValueError(f"no such conditions: {', '.join(sorted(unknown))}; there are {', '.join(CONDITIONS)}")
 
     def __call__(self, rows) -> dict[str, torch.Tensor]:
-        targets = [row["target_ids"] for row in rows]
-        if "mzs" not in rows[0]:
-            text = self.processor.training_text(targets, soft_tokens=False)
-            return {name: torch.from_numpy(array) for name, array in text.items()}
-        batch = dict(self.processor.feature_extractor(rows, return_tensors="pt"))
-        batch |= {name: torch.from_numpy(array) for name, array in self.processor.training_text(targets).items()}
+        batch = self._spectra(rows) if "mzs" in rows[0] else {}
+        targets = [self._target(row) for row in rows]
+        if self.pairs:
+            ids, mask = self.processor.pad(targets)
+            identity = np.array([row["identity"] for row in rows])
+            text = {"molecule_ids": ids, "molecule_mask": mask, "identity": identity}
+        elif self.messages is not None:
+            text = self.processor.conversation_text([self._conversation(row) for row in rows])
+        else:
+            text = self.processor.training_text(targets, soft_tokens=bool(batch))
+        batch |= {name: torch.from_numpy(array) for name, array in text.items()}
+        if batch and "fingerprint" in rows[0]:
+            packed = np.array([row["fingerprint"] for row in rows], np.uint8)
+            batch["fingerprint"] = torch.from_numpy(np.unpackbits(packed, axis=1))
+            batch["element_counts"] = torch.tensor([row["element_counts"] for row in rows])
+        return batch
+
+    def _target(self, row) -> list[int]:
+        if self.random_order and torch.rand(()) < self.random_order:
+            smiles = random_smiles(row["smiles"], seed=int(torch.randint(2**31, ())))
+            try:
+                target = self.processor.encode_molecule(smiles)
+            except ValueError:  # Another order may take a symbol that the vocabulary lacks.
+                return row["target_ids"]
+            if self.max_tokens is None or len(target) <= self.max_tokens:
+                return target
+        return row["target_ids"]
+
+    def _conversation(self, row) -> list[dict[str, str]]:
+        molecule = to_selfies(row["smiles"], dialect=self.processor.dialect)
+        values = {**row, "molecule": molecule, "soft_tokens": self.processor.soft_tokens}
+        return [dict(message, content=message["content"].format(**values)) for message in self.messages]
+
+    def _spectra(self, rows) -> dict[str, torch.Tensor]:
+        if self.augmentation is not None:
+            rows = [self.augmentation(row) for row in rows]
         probabilities = torch.tensor([self.condition_dropout.get(name, 0.0) for name in CONDITIONS])
-        kept = torch.rand(batch["condition_mask"].shape) >= probabilities
+        kept = torch.rand(len(rows), len(CONDITIONS)) >= probabilities
+        knows_formula = kept[:, CONDITIONS.index("formula")]  # If not, it must not explain the peaks either.
+        rows = [row if knows else row | {"formula": None} for row, knows in zip(rows, knows_formula, strict=True)]
+        batch = dict(self.processor.feature_extractor(rows, return_tensors="pt"))
         batch["condition_mask"] = batch["condition_mask"] * kept
         # The precursor is the encoder's first token as well; it stays if there is nothing else to read.
         has_peaks = batch["peaks_mask"].sum(1) > 1

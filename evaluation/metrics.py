@@ -1,62 +1,112 @@
-"""Pure functions: predictions against the truth. Molecules are SMILES; no answer is None and scores 0."""
+"""Pure functions: ranked answers against the truth, by the protocol of MassSpecGym (Bushuiev et al. 2024).
+
+Molecules are SMILES. A place without an answer is None and counts: it scores 0, and MCES 100."""
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
-import numpy as np
-from rdkit import Chem, DataStructs
-from rdkit.Chem import rdFingerprintGenerator
+from ..chemistry_spec2mol import formula_mass, inchikey_block, molecular_formula, morgan_fingerprint
 
-from ..chemistry_spec2mol import inchikey_block
+MCES_THRESHOLD = 15.0
+MCES_NO_ANSWER = 100.0
+MCES_SECONDS = 30
+MASS_TOLERANCE_PPM = 10.0
 
-_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+_identity = lru_cache(maxsize=100_000)(inchikey_block)
+_formula = lru_cache(maxsize=100_000)(molecular_formula)
+_fingerprint = lru_cache(maxsize=20_000)(morgan_fingerprint)
+
+
+def valid(predicted: str | None) -> float:
+    """1 if RDKit reads it as a molecule, else 0."""
+    return float(predicted is not None and _formula(predicted) is not None)
 
 
 def exact_match(predicted: str | None, truth: str) -> float:
     """1 if both have the same first InChIKey block, else 0."""
-    return float(predicted is not None and inchikey_block(predicted) == inchikey_block(truth))
+    return float(valid(predicted) and _identity(predicted) == _identity(truth))
+
+
+def formula_match(predicted: str | None, truth: str) -> float:
+    """1 if both have the same molecular formula (charge apart), else 0."""
+    return float(valid(predicted) and _formula(predicted) == _formula(truth))
+
+
+def mass_error_ppm(predicted: str | None, truth: str) -> float:
+    """(predicted - true) / true monoisotopic mass in ppm; NaN without an answer."""
+    if not valid(predicted):
+        return float("nan")
+    mass = formula_mass(_formula(truth))
+    return (formula_mass(_formula(predicted)) - mass) / mass * 1e6
+
+
+def mass_match(predicted: str | None, truth: str) -> float:
+    """1 if the masses agree within 10 ppm, else 0."""
+    return float(abs(mass_error_ppm(predicted, truth)) <= MASS_TOLERANCE_PPM)
 
 
 def tanimoto(predicted: str | None, truth: str) -> float:
     """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits), 0 to 1."""
-    if predicted is None:
+    if not valid(predicted):
         return 0.0
-    return DataStructs.TanimotoSimilarity(_fingerprint(predicted), _fingerprint(truth))
+    a, b = _fingerprint(predicted), _fingerprint(truth)
+    return float((a & b).sum() / (a | b).sum())
 
 
-@lru_cache(maxsize=100_000)
-def _fingerprint(smiles: str):
-    return _MORGAN.GetFingerprint(Chem.MolFromSmiles(smiles))
+def mces(predicted: str | None, truth: str, threshold: float = MCES_THRESHOLD) -> float:
+    """Myopic maximum-common-edge-subgraph distance (Kretschmer et al. 2025): bonds to change between both molecules.
+    Exact up to `threshold`, a lower bound beyond it; 100 without an answer.
 
+    The integer program stops after `MCES_SECONDS` of processor time with the best that it has, seldom needed.
 
-class Interval(NamedTuple):
-    """A mean with its bootstrap confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self):
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def bootstrap_over_molecules(
-    values: Sequence[float], molecules: Sequence[str], level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean over molecules, spectra of one molecule averaged first, and its percentile bootstrap interval.
-
-    Args:
-        values: one figure for each spectrum.
-        molecules: its molecule's identity.
+    Raises:
+        ImportError: myopic-mces is not installed (extra `mces`).
     """
-    names, index = np.unique(np.asarray(molecules), return_inverse=True)
-    means = np.bincount(index, weights=values) / np.bincount(index)
-    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-    low, high = np.quantile(means[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(means.mean()), float(low), float(high))
+    try:
+        from myopic_mces.myopic_mces import MCES
+    except ImportError:
+        raise ImportError('MCES needs myopic-mces: pip install "spec2mol[mces]"') from None
+    if not valid(predicted):
+        return MCES_NO_ANSWER
+    solver_options = {"msg": False, "threads": 1, "timeLimit": MCES_SECONDS, "timeMode": "cpu"}
+    _, distance, *_ = MCES(
+        predicted, truth, threshold=threshold, always_stronger_bound=True, solver_options=solver_options
+    )
+    return max(float(distance), 0.0)  # -1: out of time, with nothing better known than the bound of 0
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], molecules: Sequence[str]) -> Interval:
-    """Interval of the mean of a - b over the same spectra."""
-    return bootstrap_over_molecules(np.asarray(a) - np.asarray(b), molecules)
+def lowest_mces(answers: Sequence[str | None], truth: str, ks: Sequence[int]) -> list[float]:
+    """Lowest MCES among the first k answers, for each k in ascending `ks`.
+
+    Each further answer only has to be told from the best so far, which is what makes it affordable."""
+    lowest, result = MCES_NO_ANSWER, []
+    for rank in range(1, ks[-1] + 1):
+        if rank <= len(answers) and lowest > 0:
+            lowest = min(lowest, mces(answers[rank - 1], truth, threshold=min(MCES_THRESHOLD, lowest)))
+        if rank in ks:
+            result.append(lowest)
+    return result
+
+
+def best(scores: Sequence[float], k: int) -> float:
+    """The highest of the first k scores; 0 if there is none."""
+    return max(scores[:k], default=0.0)
+
+
+def share(scores: Sequence[float], k: int) -> float:
+    """Mean over k places; a place without an answer counts as 0."""
+    return sum(scores[:k]) / k
+
+
+__all__ = [
+    "best",
+    "exact_match",
+    "formula_match",
+    "lowest_mces",
+    "mass_error_ppm",
+    "mass_match",
+    "mces",
+    "share",
+    "tanimoto",
+    "valid",
+]

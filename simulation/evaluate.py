@@ -18,7 +18,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from ..chemistry_spec2mol import precursor_mz
-from ..evaluation.metrics import bootstrap_over_molecules, paired_difference
+from ..evaluation.intervals import bootstrap_over_molecules, paired_difference
 from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift
 from .fit import explain
 from .fragments import MAX_ATOMS

@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,15 @@ import pytest
 import torch
 from transformers.dynamic_module_utils import get_relative_imports
 
-from spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
+from spec2mol import (
+    DreamsConfig,
+    DreamsForSequenceClassification,
+    DreamsForSpectralEmbedding,
+    Spec2MolFeatureExtractor,
+    Spec2MolForConditionalGeneration,
+)
+from spec2mol.hub.fresh_process import SUSPECTS
+from spec2mol.hub.verify import expect, run_fresh_process, verify
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -21,10 +28,12 @@ CORE = sorted({*ROOT.glob("*_spec2mol.py"), *ROOT.glob("modeling_*.py")})
 SHIPPED = {
     "chemistry_spec2mol.py",
     "configuration_spec2mol.py",
+    "distributed_spec2mol.py",
     "feature_extraction_spec2mol.py",
     "modeling_conditions.py",
     "modeling_dreams.py",
     "modeling_qformer.py",
+    "modeling_structure.py",
     "modeling_spec2mol.py",
     "processing_spec2mol.py",
 }
@@ -32,83 +41,30 @@ LIBRARIES = set(
     "accelerate datasets evaluate huggingface_hub ijson matchms numpy pandas peft pyarrow pyteomics rdkit rich "
     "safetensors selfies tokenizers torch tqdm transformers yaml".split()
 )
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folder of a saved model, and file of what it answers."""
-    folder, expected = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("expected") / "expected.pt"
+    """Folder of a saved model, and what it answers."""
+    folder = tmp_path_factory.mktemp("saved")
     model, processor = builders.model(), builders.processor()
     save_for_hub(model, processor, folder)
-    pretraining = Spec2MolForPreTraining.from_pretrained(folder)
-    spectra = [
-        {name: value.tolist() if hasattr(value, "tolist") else value for name, value in spectrum.items()}
-        for spectrum in builders.spectra()
-    ]
-    molecules = ["CCO", "CC(=O)[O-]", "Nc1ccccc1", "CCN(CC)CCS"]
-    examples = processor(spectra=spectra, molecules=molecules, return_tensors="pt")
-    prompts = processor(spectra=spectra, return_tensors="pt")
-    texts = processor(molecules=molecules, return_tensors="pt")
-    features = processor.feature_extractor(spectra, return_tensors="pt")
-    with torch.no_grad():
-        output = model(**examples)
-        generated = model.generate(**prompts, max_new_tokens=12)
-        answers = {
-            "spectra": spectra,
-            "molecules": molecules,
-            "classes": [
-                "Spec2MolConfig",
-                "Spec2MolProcessor",
-                "Spec2MolFeatureExtractor",
-                "Spec2MolForConditionalGeneration",
-                "Spec2MolModel",
-                "Spec2MolForPreTraining",
-            ],
-            "config": dict.fromkeys(model.config.to_dict()),
-            "examples": dict(examples),
-            "logits": output.logits,
-            "loss": output.loss,
-            "generated": generated,
-            "decoded": processor.decode_molecules(generated),
-            "soft_tokens": model.model(**prompts).soft_tokens,
-            "scores": model.score(prompts, texts),
-            "contrast_loss": pretraining(**features, **texts).contrast_loss,
-        }
-    torch.save(answers, expected)
-    return folder, expected
+    return folder, expect(model, processor, builders.spectra(), builders.MOLECULES)
 
 
-def load_in_fresh_process(name, expected, tmp_path, **environment):
-    """In another working directory, offline, isolated from this one's paths."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")} | environment
-    return subprocess.run(
-        [sys.executable, "-I", Path(__file__).with_name("load_remote_code.py"), name, expected],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+def test_every_answer_is_compared(saved):
+    assert saved[1]["answers"].keys() == SUSPECTS.keys()
 
 
 def test_local_folder(saved, tmp_path):
     folder, expected = saved
-    run = load_in_fresh_process(folder, expected, tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("loaded without spec2mol: Spec2MolConfig")
+    assert run_fresh_process(folder, expected, tmp_path).startswith("the same without spec2mol: features")
 
 
-def test_hub_name(saved, tmp_path):
+def test_hub_name(saved):
     """The Hub checks the imports of every file, a local load those of the entry files."""
     folder, expected = saved
-    cache = tmp_path / "cache"
-    repository = cache / "models--someone--spec2mol-tiny"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(COMMIT)
-    shutil.copytree(folder, repository / "snapshots" / COMMIT)
-    run = load_in_fresh_process("someone/spec2mol-tiny", expected, tmp_path, HF_HUB_CACHE=str(cache))
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("loaded without spec2mol: Spec2MolConfig")
+    assert verify(folder, "someone/spec2mol-tiny", expected).startswith("the same without spec2mol: features")
 
 
 def test_all_code_ships_and_nothing_else(saved):
@@ -129,6 +85,43 @@ def test_half_precision_files_load_in_full_precision(tmp_path):
     for name, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, expected[name].half().float())
+
+
+def test_heads_of_the_encoder(tmp_path):
+    """A classifier and an embedding model of spectra, each from its own folder."""
+    torch.manual_seed(0)
+    config = DreamsConfig(**builders.ENCODER)
+    feature_extractor = Spec2MolFeatureExtractor(num_peaks=8, conditions=False)
+    peaks = feature_extractor(builders.spectra(), return_tensors="pt")
+    classifier = DreamsForSequenceClassification(
+        DreamsConfig(**builders.ENCODER, id2label={0: "no fluorine", 1: "fluorine"})
+    ).eval()
+    embedder = DreamsForSpectralEmbedding(config).eval()
+    save_for_hub(classifier, feature_extractor, tmp_path / "classifier")
+    save_for_hub(embedder, feature_extractor, tmp_path / "embedder")
+    with torch.no_grad():
+        torch.save(
+            (dict(peaks), classifier(**peaks).logits, embedder(**peaks).embeddings),
+            tmp_path / "expected.pt",
+        )
+    script = f"""
+import sys
+sys.modules["spec2mol"] = None  # importing it fails
+import torch
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForSequenceClassification
+folder = r"{tmp_path}"
+peaks, logits, embeddings = torch.load(folder + "/expected.pt")
+classifier = AutoModelForSequenceClassification.from_pretrained(folder + "/classifier", trust_remote_code=True)
+embedder = AutoModel.from_pretrained(folder + "/embedder", trust_remote_code=True)
+assert AutoFeatureExtractor.from_pretrained(folder + "/classifier", trust_remote_code=True).num_peaks == 8
+assert classifier.config.id2label == {{0: "no fluorine", 1: "fluorine"}}
+with torch.no_grad():
+    torch.testing.assert_close(classifier(**peaks).logits, logits)
+    torch.testing.assert_close(embedder(**peaks).embeddings, embeddings)
+"""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    run = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, env=environment, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 def imports(path):

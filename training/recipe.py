@@ -5,35 +5,59 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
-from ..configuration_spec2mol import Spec2MolConfig
+from ..configuration_spec2mol import DreamsConfig, Spec2MolConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
-from ..modeling_spec2mol import Spec2MolForConditionalGeneration
+from ..modeling_dreams import DreamsModel, DreamsPreTrainedModel
+from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
 from ..processing_spec2mol import Spec2MolProcessor
+
+COMPOSITE_STAGES = ("represent", "align", "instruct")
+ENCODER_STAGES = ("spectrum", "fingerprint", "fluorine", "similarity")
+STAGES = COMPOSITE_STAGES + ENCODER_STAGES
 
 
 @dataclass
 class Recipe:
     """
+    stage: of the whole system, `represent` (contrast, matching, generation: `Spec2MolForPreTraining`) or `align` (the
+        language model's loss; without an encoder, that of molecules alone) or `instruct` (that of the answers in a
+        conversation); of the spectrum encoder alone, `spectrum` (masked peaks: `DreamsForPreTraining`), `fingerprint`,
+        `fluorine` (`DreamsForSequenceClassification`) or `similarity` (`DreamsForSpectralEmbedding`).
     model: where the weights come from, with
-        `from`: folder or Hub name of a spec2mol model (an earlier stage), and/or
-        `encoder` and `language_model`: folders or Hub names of pre-trained parts, or
+        `from`: folder or Hub name of a spec2mol model (an earlier stage), for a stage of the encoder also of a DreaMS
+        model, and/or
+        `encoder`: folder or Hub name of a DreaMS model whose encoder is used, with
+        `language_model`: the same of a causal language model, unless `from` has one, or
         `tokenizer`: folder of a SELFIES tokenizer, for a new model;
-        `config`: fields of `Spec2MolConfig` that replace those of `from`, or describe the new model;
-        `feature_extractor`: arguments of a new model's `Spec2MolFeatureExtractor`.
-    data: `train` and `validation` parquet files; `train_limit` and `validation_limit`, so many of their first rows.
+        `config`: fields of `Spec2MolConfig` (or `DreamsConfig`) that replace those of `from`, or describe the new
+        model;
+        `feature_extractor`: likewise, arguments of `Spec2MolFeatureExtractor`.
+    data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
+        of the first rows of each; `max_tokens`, to leave out longer molecules in training; `near_mass`, the share of
+        batches that hold molecules of about the same mass, as hard negatives; `random_order`, the share of molecules
+        that are written in a random order of atoms; `weights`, how many times a row counts, by its `source`.
     trainable: globs of parameter names.
+    lora: fields of `peft.LoraConfig`; adapters and the `modules_to_save` are trained instead of `trainable`. The model
+        that is left has them merged; by themselves they are in its folder `adapter`.
+    messages, chat_template: of stage `instruct`, see `Spec2MolCollator` and `Spec2MolProcessor.conversation_text`.
     condition_dropout: probability for each condition to be hidden in training.
+    augmentation: of the peaks in training, see `data.augmentation.Augmentation`.
     arguments: of `transformers.TrainingArguments`.
     half: store the trained weights in float16.
     """
 
+    stage: str
     model: dict[str, Any]
     data: dict[str, Any]
     arguments: dict[str, Any]
     trainable: list[str] = field(default_factory=lambda: ["*"])
+    lora: dict[str, Any] | None = None
+    messages: list[dict[str, str]] | None = None
+    chat_template: str | None = None
     condition_dropout: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, float] = field(default_factory=dict)
     half: bool = False
 
     @classmethod
@@ -55,21 +79,41 @@ class Recipe:
             place[last] = yaml.safe_load(value)
         if unknown := set(content) - set(cls.__dataclass_fields__):
             raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
+        if content.get("stage") not in STAGES:
+            raise ValueError(f"{path}: stage is {content.get('stage')!r}; there are {', '.join(STAGES)}")
+        if (content["stage"] == "instruct") != ("messages" in content):
+            raise ValueError(f"{path}: messages go with stage instruct")
+        if "lora" in content and "trainable" in content:
+            raise ValueError(f"{path}: with lora, what else is trained is lora.modules_to_save, not trainable")
         return cls(**content)
+
+    @property
+    def sources(self) -> list[str]:
+        """Folders or Hub names of the weights that the stage starts from."""
+        return [self.model[part] for part in ("from", "encoder", "language_model") if part in self.model]
 
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})
-        if "encoder" in self.model:
+        if "encoder" in self.model and source is None:
             parts = {"encoder": self.model["encoder"], "language_model": self.model["language_model"]}
             model = Spec2MolForConditionalGeneration.from_pretrained_parts(**parts, **config)
             return model, Spec2MolProcessor.from_pretrained_parts(
                 **parts, num_query_tokens=model.config.num_query_tokens
             )
         if source is not None:
+            encoder = None
+            if "encoder" in self.model:
+                encoder = DreamsModel.from_pretrained(self.model["encoder"])
+                encoder.config.num_labels, encoder.config.problem_type = 2, None  # A head's, and it has none.
+                config = config | {"encoder_config": encoder.config.to_dict()}
             config = Spec2MolConfig.from_dict(Spec2MolConfig.from_pretrained(source).to_dict() | config)
             model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
+            if encoder is not None:
+                model.model.encoder = encoder
             processor = Spec2MolProcessor.from_pretrained(source)
             processor.num_query_tokens = config.num_query_tokens
+            features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})
+            processor.feature_extractor = Spec2MolFeatureExtractor.from_dict(features)
             return model, processor
         tokenizer = AutoTokenizer.from_pretrained(self.model["tokenizer"])
         text = {
@@ -83,3 +127,26 @@ class Recipe:
         feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
         processor = Spec2MolProcessor(feature_extractor, tokenizer, num_query_tokens=config.num_query_tokens)
         return Spec2MolForConditionalGeneration(config), processor
+
+    def load_encoder(self, head: type[DreamsPreTrainedModel], task: dict[str, Any]):
+        """An encoder with this head, and its feature extractor. The recipe's config overrides the fields of `task`.
+
+        Raises:
+            ValueError: `from` is a language model alone.
+        """
+        source, fields = self.model.get("from"), task | self.model.get("config", {})
+        if source is None:
+            config = DreamsConfig(**fields)
+            feature_extractor = {"num_peaks": config.num_peaks} | self.model.get("feature_extractor", {})
+            return head(config), Spec2MolFeatureExtractor(**feature_extractor, conditions=False)
+        features = Spec2MolFeatureExtractor.from_pretrained(source).to_dict() | self.model.get("feature_extractor", {})
+        feature_extractor = Spec2MolFeatureExtractor.from_dict(features | {"conditions": False})
+        if AutoConfig.from_pretrained(source).model_type == "dreams":
+            config = DreamsConfig.from_dict(DreamsConfig.from_pretrained(source).to_dict() | fields)
+            return head.from_pretrained(source, config=config), feature_extractor
+        encoder = Spec2MolModel.from_pretrained(source).encoder
+        if encoder is None:
+            raise ValueError(f"{source}: a language model alone, without a spectrum encoder")
+        model = head(DreamsConfig.from_dict(encoder.config.to_dict() | fields))
+        model.dreams.load_state_dict(encoder.state_dict())
+        return model, feature_extractor

@@ -1,15 +1,23 @@
 """train.py from recipe to a folder that predicts, on a handful of molecules."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
+from spec2mol import Spec2MolForConditionalGeneration, load_model
+from spec2mol.chemistry_spec2mol import inchikey_block
 from spec2mol.train import main
+from spec2mol.training.record import load_seen
 from tests import builders
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def data(tmp_path):
     rows = [
-        spectrum | {"smiles": smiles, "inchikey": smiles, "identifier": str(i)}
+        spectrum | {"smiles": smiles, "identifier": str(i)}
         for i, (spectrum, smiles) in enumerate(zip(builders.spectra(), builders.MOLECULES, strict=True))
     ]
     path = tmp_path / "data.parquet"
@@ -36,6 +44,7 @@ def recipe(tmp_path, data):
         "num_query_tokens": builders.NUM_QUERIES,
     }
     content = {
+        "stage": "align",
         "model": {"tokenizer": str(tmp_path / "tokenizer"), "config": config, "feature_extractor": {"num_peaks": 8}},
         "data": {"train": str(data), "validation": str(data), "validation_limit": 4},
         "condition_dropout": {"formula": 0.5},
@@ -102,6 +111,133 @@ def test_language_stage_starts_align(recipe, tmp_path, data):
     before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("language", "align"))
     assert all((after[name] == weight).all() for name, weight in before.items())  # the decoder, frozen
     assert any(name.startswith("model.encoder") for name in after)
+
+    record = load_seen(tmp_path / "align")
+    files = [[data["file"] for data in stage["data"]] for stage in record.stages]
+    assert files == [["molecules.parquet"], ["data.parquet"]] and record.unknown == []
+    assert record.saw([inchikey_block(smiles) for smiles in (*builders.MOLECULES, "CCC")]) == [True] * 4 + [False]
+
+
+def test_represent_leaves_a_whole_model_for_align(recipe, tmp_path):
+    represent = yaml.safe_load(recipe.read_text())
+    represent["stage"] = "represent"
+    represent["model"]["config"]["structure_config"] = {"fingerprint_size": 64, "hidden_size": 16}
+    represent["augmentation"] = {"mz_noise": 5.0, "peak_dropout": 0.1}
+    (tmp_path / "represent.yaml").write_text(yaml.safe_dump(represent))
+    main([str(tmp_path / "represent.yaml"), "--output", str(tmp_path / "represent")])
+    history = json.loads((tmp_path / "represent/checkpoint-6/trainer_state.json").read_text())["log_history"]
+    parts = ("contrast_loss", "matching_loss", "generation_loss", "structure_loss")
+    assert history[0]["loss"] == pytest.approx(sum(history[0][part] for part in parts), rel=1e-2)  # logged in bfloat16
+
+    align = yaml.safe_load(recipe.read_text())
+    align["model"] = {"from": str(tmp_path / "represent")}
+    align["trainable"] = ["language_model.*"]
+    (tmp_path / "align.yaml").write_text(yaml.safe_dump(align))
+    main([str(tmp_path / "align.yaml"), "--output", str(tmp_path / "align"), "arguments.max_steps=2"])
+
+    from safetensors.torch import load_file
+
+    before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("represent", "align"))
+    assert before.keys() == after.keys()
+    assert all((after[name] == weight).all() for name, weight in before.items() if name.startswith("model."))
+
+
+def test_lora_trains_saves_loads_and_merges(recipe, tmp_path):
+    from peft import PeftModel
+
+    main([str(recipe), "--output", str(tmp_path / "align")])
+    content = yaml.safe_load(recipe.read_text())
+    content["model"] = {"from": str(tmp_path / "align")}
+    content["lora"] = {
+        "r": 2,
+        "target_modules": r".*language_model.*\.(q_proj|v_proj)",
+        "modules_to_save": ["query_tokens", "language_projection"],
+    }
+    (tmp_path / "lora.yaml").write_text(yaml.safe_dump(content))
+    arguments = [str(tmp_path / "lora.yaml"), "--output", str(tmp_path / "lora"), "arguments.bf16=false"]
+    main(arguments)
+
+    start = Spec2MolForConditionalGeneration.from_pretrained(tmp_path / "align").eval()
+    merged, processor = load_model(tmp_path / "lora")
+    before, after = start.state_dict(), merged.state_dict()
+    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    attention = "language_model.transformer.h.{}.attn.attention.{}.weight"
+    assert changed == {
+        "model.projector.query_tokens.weight",
+        "model.projector.language_projection.weight",
+        "model.projector.language_projection.bias",
+        *(attention.format(layer, name) for layer in (0, 1) for name in ("q_proj", "v_proj")),
+    }
+    adapted = PeftModel.from_pretrained(start, tmp_path / "lora/adapter").eval()
+    inputs = processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(merged(**inputs).logits, adapted(**inputs).logits, atol=1e-5, rtol=0)
+
+    # Stopped after three steps and gone on with.
+    whole = losses(tmp_path / "lora", "checkpoint-6")
+    shutil.rmtree(tmp_path / "lora/checkpoint-6")
+    main([*arguments, "--resume"])
+    assert losses(tmp_path / "lora", "checkpoint-6") == pytest.approx(whole, abs=1e-5)
+
+
+def run_script(recipe, output, *overrides, launch=()):
+    """train.py in a process of its own, or in several. In float32: bfloat16 rounds alike only by chance."""
+    command = [
+        *(launch or [sys.executable]),
+        "train.py",
+        recipe,
+        "--output",
+        output,
+        "arguments.bf16=false",
+        *overrides,
+    ]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(recipe, tmp_path):
+    """Augmentation and dropout of conditions draw random numbers at every step, over several epochs of four steps."""
+    content = yaml.safe_load(recipe.read_text())
+    content["augmentation"] = {"intensity_jitter": 1.0, "peak_dropout": 0.5}
+    content["arguments"] |= {"max_steps": 60, "save_steps": 5}
+    recipe.write_text(yaml.safe_dump(content))
+    assert run_script(recipe, tmp_path / "whole").wait() == 0
+
+    run = run_script(recipe, tmp_path / "killed")
+    while run.poll() is None and not (tmp_path / "killed/checkpoint-10").exists():
+        time.sleep(0.002)
+    run.kill()  # SIGKILL
+    assert run.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed/checkpoint-60").exists()
+    assert run_script(recipe, tmp_path / "killed", "--resume").wait() == 0
+    expected = losses(tmp_path / "whole", "checkpoint-60")
+    assert len(set(expected)) == 60
+    assert losses(tmp_path / "killed", "checkpoint-60") == pytest.approx(expected, abs=1e-5)
+
+
+def test_two_processes_or_accumulated_batches_are_one_large_batch(recipe, tmp_path):
+    content = yaml.safe_load(recipe.read_text())
+    del content["condition_dropout"]
+    recipe.write_text(yaml.safe_dump(content))
+    # accelerate's word for several processes on one machine, also without a GPU.
+    two = ["accelerate", "launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+    two += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    half = "arguments.per_device_train_batch_size=4"
+    runs = {
+        "one": run_script(recipe, tmp_path / "one"),
+        "two": run_script(recipe, tmp_path / "two", half, launch=two),
+        "accumulated": run_script(recipe, tmp_path / "accumulated", half, "arguments.gradient_accumulation_steps=2"),
+    }
+    assert {name: run.wait() for name, run in runs.items()} == dict.fromkeys(runs, 0)
+    expected = losses(tmp_path / "one", "checkpoint-6")
+    assert expected[-1] < expected[0]
+    for name in ("two", "accumulated"):
+        assert losses(tmp_path / name, "checkpoint-6") == pytest.approx(expected, abs=1e-4), name
+
+
+def test_logs_and_a_picture_lie_beside_the_model(recipe, tmp_path):
+    main([str(recipe), "--output", str(tmp_path / "out"), "arguments.report_to=tensorboard"])
+    assert list((tmp_path / "out").glob("runs/*/events.out.tfevents.*"))
+    assert (tmp_path / "out/loss.png").exists()
 
 
 def test_script_and_module_give_help():

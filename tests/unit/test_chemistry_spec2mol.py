@@ -27,6 +27,7 @@ from spec2mol.chemistry_spec2mol import (
     normalize_adduct,
     parse_formula,
     precursor_mz,
+    random_smiles,
     selfies_dialect,
     set_special_tokens,
     symbol_1x,
@@ -486,3 +487,13 @@ def test_formulas_and_adducts_need_no_rdkit(monkeypatch):
     for function in (alone.to_selfies, alone.from_selfies, alone.canonical_smiles, alone.inchikey):
         with pytest.raises(ImportError, match="pip install rdkit selfies"):
             function("[C]")
+
+
+def test_random_smiles_are_the_same_molecule_in_another_order():
+    smiles = "CC(=O)Oc1ccccc1C(=O)O"
+    written = [random_smiles(smiles, seed) for seed in range(20)]
+    assert len(set(written)) > 10
+    assert {canonical_smiles(text) for text in written} == {smiles}
+    assert written[3] == random_smiles(smiles, 3)
+    assert len({to_selfies(text) for text in written}) > 10  # SELFIES follow the order
+    assert random_smiles("no molecule", 0) is None

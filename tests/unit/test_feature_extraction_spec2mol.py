@@ -210,6 +210,35 @@ class TestConditions:
         assert list(Spec2MolFeatureExtractor(conditions=False)(spectrum(**KNOWN))) == ["peaks", "peaks_mask"]
 
 
+class TestExplainedPeaks:
+    CAFFEINE = {
+        "mzs": [110.0713, 123.4567, 138.0662],  # C5H8N3+, nothing, C6H8N3O+
+        "intensities": [0.2, 0.1, 1.0],
+        "precursor_mz": 195.0877,
+        "adduct": "[M+H]+",
+        "formula": "C8H10N4O2",
+    }
+
+    def counts(self, **changes):
+        extractor = Spec2MolFeatureExtractor(explain_ppm=10.0)
+        return extractor([self.CAFFEINE | changes], return_tensors="np")["fragment_counts"][0]
+
+    def test_counts_of_precursor_and_fragments(self):
+        counts = self.counts()
+        assert counts[:, :4].tolist() == [[8, 11, 4, 2], [5, 8, 3, 0], [0, 0, 0, 0], [6, 8, 3, 1]]  # C, H, N, O
+        assert not counts[:, 4:].any()
+
+    @pytest.mark.parametrize("formula", [None, "C8H10N4O2Pt"])
+    def test_without_a_usable_formula_nothing_is_explained(self, formula):
+        assert not self.counts(formula=formula).any()
+
+    def test_wrong_formula_explains_less(self):
+        assert not self.counts(formula="C9H16O4")[1:].any()
+
+    def test_not_computed_by_default(self):
+        assert "fragment_counts" not in Spec2MolFeatureExtractor()([self.CAFFEINE])
+
+
 def test_vocabularies_travel_with_a_saved_extractor(tmp_path):
     """So that a model keeps its ids when a later version knows more adducts."""
     extractor = Spec2MolFeatureExtractor(

@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, normalize
 
-from spec2mol import DreamsConfig, DreamsForPreTraining, DreamsForSpectralEmbedding, DreamsModel
+from spec2mol import (
+    DreamsConfig,
+    DreamsForPreTraining,
+    DreamsForSequenceClassification,
+    DreamsForSpectralEmbedding,
+    DreamsModel,
+)
 from spec2mol.cli.convert_dreams import convert_dreams, read_checkpoint
 from spec2mol.modeling_dreams import fourier_frequencies
+from tests import builders
 from tests.reference_dreams import pad, reference_forward
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "dreams_tiny"
@@ -294,8 +301,105 @@ class TestPreTraining:
         )
         assert torch.allclose(output.loss, expected)
 
+    def test_pairs_without_an_order_have_no_say(self):
+        model = tiny(DreamsForPreTraining)
+        peaks, labels = self.masked(3, 5, 12, 1)
+        logits = model(peaks).retention_order_logits
+        loss = model.retention_order_loss(logits, torch.tensor([-100, 1]))
+        assert torch.allclose(loss, binary_cross_entropy_with_logits(logits[1:], torch.ones(1)))
+        assert model.retention_order_loss(logits, torch.tensor([-100, -100])) == 0
+        masked_alone = model(peaks, mz_labels=labels).loss
+        assert torch.allclose(
+            model(peaks, mz_labels=labels, retention_order_labels=torch.tensor([-100, -100])).loss, 0.8 * masked_alone
+        )
+
     def test_no_pairs_in_an_odd_batch(self):
-        assert tiny(DreamsForPreTraining)(random_peaks(3, 4, 5)).retention_order_logits is None
+        model = tiny(DreamsForPreTraining)
+        assert model(random_peaks(3, 4, 5)).retention_order_logits is None
+        with pytest.raises(ValueError, match="1 retention_order_labels for 3 spectra"):
+            model(random_peaks(3, 4, 5), retention_order_labels=torch.tensor([1]))
+
+    def test_nothing_masked_is_no_loss(self):
+        model = tiny(DreamsForPreTraining)
+        peaks = random_peaks(3, 4)
+        loss = model(peaks, mz_labels=torch.full(peaks.shape[:2], -100.0)).loss
+        loss.backward()
+        assert loss == 0 and all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+class TestClassification:
+    def test_several_labels_at_once(self):
+        model = tiny(DreamsForSequenceClassification, num_labels=5, problem_type="multi_label_classification")
+        labels = torch.tensor([[1.0, 0, 0, 1, 0], [0, 0, 1, 1, 1]])
+        output = model(random_peaks(3, 12), labels=labels)
+        assert output.logits.shape == (2, 5)
+        assert torch.allclose(output.loss, binary_cross_entropy_with_logits(output.logits, labels))
+
+    def test_one_of_several_classes(self):
+        model = tiny(DreamsForSequenceClassification, id2label={0: "no fluorine", 1: "fluorine"})
+        labels = torch.tensor([1, 0])
+        output = model(random_peaks(3, 12), labels=labels)
+        assert torch.allclose(output.loss, cross_entropy(output.logits, labels))
+        assert model.config.problem_type == "single_label_classification"
+
+    def test_only_the_precursor_token_is_read(self):
+        model = tiny(DreamsForSequenceClassification, num_labels=3)
+        output = model(random_peaks(3, 12))
+        assert output.loss is None
+        assert_close(output.logits, model.classifier(output.last_hidden_state[:, 0]))
+
+    def test_learns(self):
+        model = tiny(DreamsForSequenceClassification, num_labels=2)
+        losses = builders.train(
+            model, {"peaks": random_peaks(3, 12, 5, 8), "labels": torch.tensor([0, 1, 1, 0])}, steps=30
+        )
+        assert losses[-1] < 0.1 < 0.4 < losses[0]
+
+
+class TestContrast:
+    """The loss of `DreamsForSpectralEmbedding`, whose labels say which spectra are of one molecule."""
+
+    def test_equals_its_definition(self):
+        model = tiny(DreamsForSpectralEmbedding, contrast_temperature=0.2)
+        labels = [7, 3, 7, 7, 5]
+        output = model(random_peaks(3, 12, 5, 8, 2), labels=torch.tensor(labels))
+        cosine = cosine_similarity(output.embeddings[:, None], output.embeddings[None], dim=-1) / 0.2
+        losses = []
+        for i in (0, 2, 3):  # The molecules of the others are alone.
+            others = [j for j in range(5) if j != i]
+            log_p = cosine[i, others].log_softmax(0)
+            losses.append(-torch.stack([log_p[others.index(j)] for j in others if labels[j] == 7]).mean())
+        assert torch.allclose(output.loss, torch.stack(losses).mean(), atol=1e-5)
+
+    @pytest.mark.parametrize("labels", [[1], [1, 2, 3]], ids=str)
+    def test_without_pairs_it_is_0(self, labels):
+        model = tiny(DreamsForSpectralEmbedding)
+        loss = model(random_peaks(*range(1, len(labels) + 1)), labels=torch.tensor(labels)).loss
+        loss.backward()
+        assert loss == 0 and all(p.grad.isfinite().all() for p in model.parameters())
+
+    def test_learns_which_spectra_belong_together(self):
+        model = tiny(DreamsForSpectralEmbedding)
+        peaks, labels = random_peaks(3, 12, 5, 8, 2, 9), torch.tensor([0, 1, 2, 0, 1, 2])
+        builders.train(model, {"peaks": peaks, "labels": labels}, steps=40)
+        with torch.no_grad():
+            unit = normalize(model(peaks).embeddings, dim=-1)
+        nearest = (unit @ unit.T).fill_diagonal_(-1).argmax(1)
+        assert labels[nearest].tolist() == labels.tolist()
+
+    def test_embeddings_alone_have_no_loss(self):
+        assert tiny(DreamsForSpectralEmbedding)(random_peaks(3)).loss is None
+
+
+def test_a_head_reads_the_body_of_any_other(tmp_path):
+    heads = (DreamsForPreTraining, DreamsForSpectralEmbedding, DreamsForSequenceClassification)
+    for source in heads:
+        model = tiny(source)
+        model.save_pretrained(tmp_path / source.__name__)
+        for target in heads:
+            loaded, info = target.from_pretrained(tmp_path / source.__name__, output_loading_info=True)
+            assert not info["unexpected_keys"] and not any(key.startswith("dreams.") for key in info["missing_keys"])
+            assert torch.equal(loaded.dreams.norm.weight, model.dreams.norm.weight)
 
 
 def test_official_size():
@@ -331,3 +435,27 @@ def test_a_saved_model_is_the_same_in_a_fresh_process(tmp_path):
         output = model(peaks)
     assert torch.equal(logits, output.mz_logits)
     assert torch.equal(states, output.last_hidden_state)
+
+
+class TestExplainedPeaks:
+    @pytest.fixture
+    def model(self):
+        return tiny(num_fragment_elements=13)
+
+    def test_only_explained_peaks_change_the_embeddings(self, model):
+        counts = torch.zeros(1, 3, 13)  # of a spectrum of two peaks
+        counts[0, 1, :2] = torch.tensor([6.0, 5.0])  # C6H5
+        added = model.fragment_embeddings(counts)
+        assert added[0, 1].any() and not added[0, [0, 2]].any()
+
+    @torch.no_grad()
+    def test_no_explanation_is_as_none_given(self, model):
+        peaks = random_peaks(2, 3)
+        assert_close(
+            model(peaks, fragment_counts=torch.zeros(2, 4, 13)).last_hidden_state, model(peaks).last_hidden_state
+        )
+
+    def test_counts_are_read(self, model):
+        counts = torch.ones(2, 4, 13, requires_grad=True)
+        model(random_peaks(3, 3), fragment_counts=counts).last_hidden_state[:, 0].sum().backward()
+        assert (counts.grad.abs().sum(-1) > 0).all()

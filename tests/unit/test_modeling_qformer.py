@@ -71,7 +71,7 @@ def test_contrast_keeps_spectra_and_molecules_apart(projector, encoded, ids, mas
     assert torch.autograd.grad(molecules.sum(), of_spectrum, allow_unused=True, retain_graph=True) == (None, None)
     assert (influence(of=text, on=molecules) > 0).all()
 
-    spectra = projector.spectrum_features(encoded)
+    spectra = projector.spectrum_features(projector.query_states(encoded))
     assert recorder.states.shape[1] == builders.NUM_QUERIES  # and no text.
     of_molecule = [text, projector.text_embeddings.word_embeddings.weight]
     assert torch.autograd.grad(spectra.sum(), of_molecule, allow_unused=True, retain_graph=True) == (None, None)
@@ -102,7 +102,7 @@ def test_generation_is_causal(projector, encoded, ids, mask):
 def test_padding_of_the_encoder_is_not_read(projector, encoded, ids, mask):
     for on in (
         projector(encoded),
-        projector.spectrum_features(encoded),
+        projector.spectrum_features(projector.query_states(encoded)),
         projector.matching_logits(encoded, ids, mask),
         projector.generation_logits(encoded, ids, mask),
     ):
@@ -127,7 +127,10 @@ def test_padding_of_text_changes_nothing(projector, encoded, ids, mask):
 
 
 def test_features_are_unit_vectors_and_similarity_is_the_best_cosine(projector, encoded, ids, mask):
-    spectra, molecules = projector.spectrum_features(encoded), projector.molecule_features(ids, mask)
+    spectra, molecules = (
+        projector.spectrum_features(projector.query_states(encoded)),
+        projector.molecule_features(ids, mask),
+    )
     assert spectra.shape == (BATCH_SIZE, builders.NUM_QUERIES, 16) and molecules.shape == (BATCH_SIZE, 16)
     torch.testing.assert_close(spectra.norm(dim=-1), torch.ones(BATCH_SIZE, builders.NUM_QUERIES))
     torch.testing.assert_close(molecules.norm(dim=-1), torch.ones(BATCH_SIZE))
@@ -198,7 +201,7 @@ def test_without_text_branch(encoded, ids, mask):
     projector = builders.model(Spec2MolModel, projector={"use_qformer_text_input": False}).projector
     assert projector(encoded).shape == (BATCH_SIZE, builders.NUM_QUERIES, 32)
     for call in (
-        lambda: projector.spectrum_features(encoded),
+        lambda: projector.spectrum_features(projector.query_states(encoded)),
         lambda: projector.molecule_features(ids, mask),
         lambda: projector.matching_logits(encoded, ids, mask),
         lambda: projector.generation_logits(encoded, ids, mask),

@@ -286,7 +286,7 @@ class TestPreTraining:
     def test_contrast_loss(self, model, pairs):
         """Symmetric cross-entropy; spectra of one molecule share the target, and 0.1 of it is spread over all."""
         identity = torch.tensor([7, 7, 9, 8])
-        features = {name: pairs[name] for name in model.model.input_names}
+        features = builders.spectrum_tensors(model.model, pairs)
         spectrum_features = model.model.get_spectrum_features(**features).double()
         molecules = model.model.get_molecule_features(pairs["molecule_ids"], pairs["molecule_mask"]).double()
         size, temperature = len(identity), 0.07
@@ -400,6 +400,14 @@ class TestPreTraining:
         )
         assert pairs_drawn[:4] == list(nearest.items())  # a wrong molecule for each spectrum,
         assert sorted(pairs_drawn[4:]) == sorted(nearest.items())  # a wrong spectrum for each molecule
+
+    @pytest.mark.parametrize(("before", "after"), [(-0.2, 0.001), (0.07, 0.07), (3.0, 0.5)])
+    def test_temperature_stays_where_it_makes_sense(self, model, pairs, before, after):
+        temperature = model.model.projector.temperature
+        temperature.data.fill_(before)
+        model.train()(**pairs).loss.backward()
+        assert temperature.item() == pytest.approx(after)
+        assert temperature.grad is not None and temperature.grad.isfinite()
 
     def test_everything_but_the_way_to_the_language_model_is_trained(self, model, pairs):
         model(**pairs).loss.backward()
@@ -555,6 +563,16 @@ class TestTraining:
         assert any((once[name] - tensor).abs().max() > 1e-4 for name, tensor in before.items())
         for name, tensor in once.items():
             assert_same(accumulated[name], tensor)
+
+
+def test_the_structure_loss_is_shared_among_accumulated_batches_as_the_language_loss_is(processor):
+    model = builders.model(structure_config={"fingerprint_size": 8, "hidden_size": 16})
+    inputs = processor(spectra=spectra(), molecules=MOLECULES, return_tensors="pt")
+    inputs |= {"fingerprint": torch.eye(4, 8), "element_counts": torch.ones(4, 13)}
+    alone = model(**inputs)
+    num_items = (inputs["labels"] != -100).sum()
+    assert_same(model(**inputs, num_items_in_batch=num_items).loss, alone.loss)
+    assert_same(model(**inputs, num_items_in_batch=4 * num_items).loss, alone.loss / 4)
 
 
 class TestTextOnly:

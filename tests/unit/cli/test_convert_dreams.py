@@ -181,7 +181,7 @@ class TestSizesComeFromTheCheckpoint:
         path = write_checkpoint(tmp_path / "ssl_model.ckpt", state, arguments(official.config))
         assert path.stat().st_size < 1e6
         monkeypatch.setattr(DreamsForPreTraining, "_init_weights", lambda self, module: None)
-        monkeypatch.setattr(DreamsForPreTraining, "save_pretrained", lambda self, folder: None)
+        monkeypatch.setattr(DreamsForPreTraining, "save_pretrained", lambda self, folder, **_: None)
         model = convert_dreams(path, tmp_path / "out")
         default, config = DreamsConfig().to_dict(), model.config.to_dict()
         assert {name: config[name] for name in default} == default

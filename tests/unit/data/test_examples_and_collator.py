@@ -7,6 +7,8 @@ from spec2mol.data.examples import load_examples
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
 from tests.builders import MOLECULES, processor, spectra
 
+INCHIKEYS = [("CCO", "LFQSCWFLJHTTHZ"), ("CCO", "LFQSCWFLJHTTHZ-UHFFFAOYSA-N"), ("CCS", "DNJIEGIFACGWOD")]
+
 
 @pytest.fixture
 def table(tmp_path):
@@ -75,3 +77,87 @@ def test_a_hidden_precursor_is_hidden_from_the_encoder_too(table):
 def test_unknown_condition_names_are_an_error():
     with pytest.raises(ValueError, match="no such conditions: energy"):
         Spec2MolCollator(processor(), {"energy": 0.1})
+
+
+def test_a_row_counts_as_often_as_its_source_weighs(tmp_path):
+    path = tmp_path / "molecules.parquet"
+    pd.DataFrame({"smiles": ["CCO", "CCS", "CCN"], "source": ["coconut_plants", "chembl_30", "mibig"]}).to_parquet(
+        path
+    )
+    examples = load_examples(path, processor(), weights={"coconut_*": 3, "chembl*": 0})
+    assert examples["smiles"][:] == ["CCO", "CCO", "CCO", "CCN"]
+    with pytest.raises(
+        ValueError, match="weight of 'zinc': no such source; there are chembl_30, coconut_plants, mibig"
+    ):
+        load_examples(path, processor(), weights={"zinc": 2})
+
+
+def test_identity_is_that_of_the_inchikey_in_every_file(table, tmp_path):
+    """One table has InChIKeys, the other only structures, drawn otherwise."""
+    pd.DataFrame([spectra()[0] | {"smiles": s, "inchikey": k} for s, k in INCHIKEYS]).to_parquet(table)
+    bare = tmp_path / "bare.parquet"
+    pd.DataFrame([spectra()[0] | {"smiles": "OCC"}, spectra()[0] | {"smiles": "CC"}]).to_parquet(bare)
+    keyed, computed = load_examples(table, processor())["identity"][:], load_examples(bare, processor())["identity"][:]
+    assert keyed[0] == keyed[1] == computed[0]
+    assert len({keyed[0], keyed[2], computed[1]}) == 3
+    batch = Spec2MolCollator(processor(), pairs=True)(load_examples(table, processor()).to_list())
+    assert batch["identity"].tolist() == keyed
+
+
+def test_mass_of_the_molecule(table):
+    assert load_examples(table, processor())["mass"][0] == pytest.approx(46.0419, abs=1e-4)
+
+
+class TestRandomOrder:
+    def rows(self):
+        return [{"smiles": "CCN(CC)CCS", "target_ids": processor().encode_molecule("CCN(CC)CCS")}] * 50
+
+    def texts(self, **fields):
+        torch.manual_seed(0)
+        return Spec2MolCollator(processor(), **fields)(self.rows())["input_ids"]
+
+    def test_the_same_molecule_by_other_symbols(self):
+        ids = self.texts(random_order=1.0)
+        assert len(ids.unique(dim=0)) > 10
+        assert set(processor().decode_molecules(ids)) == {"CCN(CC)CCS"}
+
+    def test_share(self):
+        written = processor().encode_molecule("CCN(CC)CCS")
+        changed = [row[row != 1].tolist() != written for row in self.texts(random_order=0.5)]
+        assert 10 < sum(changed) < 40
+
+    def test_long_ones_stay_as_they_are(self):
+        written = processor().encode_molecule("CCN(CC)CCS")
+        ids = self.texts(random_order=1.0, max_tokens=len(written) - 1)
+        assert ids.tolist() == [written] * 50
+
+
+class TestConversations:
+    template = (
+        "{% for message in messages %}{% if message.role == 'assistant' %}[CLS]{% generation %}{{ message.content }}"
+        "[SEP]{% endgeneration %}{% else %}{{ message.content }}{% endif %}{% endfor %}"
+    )
+    messages = ({"role": "user", "content": "{soft_tokens}"}, {"role": "assistant", "content": "{molecule}"})
+
+    def test_soft_tokens_then_the_molecule_are_stage_align(self, table):
+        rows = load_examples(table, processor()).to_list()
+        expected = Spec2MolCollator(processor())(rows)
+        batch = Spec2MolCollator(processor(chat_template=self.template), messages=self.messages)(rows)
+        assert batch.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert torch.equal(batch[name], tensor), name
+
+    def test_every_answer_counts_and_no_question(self, table):
+        rows = load_examples(table, processor()).to_list()[:1]
+        ask = {"role": "user", "content": "[C][C]"}
+        batch = Spec2MolCollator(
+            processor(chat_template=self.template), messages=[*self.messages, ask, self.messages[1]]
+        )(rows)
+        answer = rows[0]["target_ids"][1:]
+        assert batch["labels"][batch["labels"] != -100].tolist() == answer * 2
+
+    def test_a_template_without_answers_is_an_error(self, table):
+        rows = load_examples(table, processor()).to_list()[:1]
+        unmarked = processor(chat_template="{% for message in messages %}{{ message.content }}{% endfor %}")
+        with pytest.raises(ValueError, match="marks no answer"):
+            Spec2MolCollator(unmarked, messages=self.messages)(rows)

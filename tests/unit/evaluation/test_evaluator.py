@@ -1,10 +1,18 @@
 import pandas as pd
 import pytest
 
-from spec2mol.cli.main import main
-from spec2mol.data.examples import load_examples
-from spec2mol.evaluation.evaluator import evaluate, for_track, target_losses
-from spec2mol.saving import save_for_hub
+from spec2mol import predict_molecules
+from spec2mol.evaluation.evaluator import (
+    add_mces,
+    compare,
+    for_track,
+    load_queries,
+    model_answers,
+    score_answers,
+    summaries,
+    summarise,
+    target_losses,
+)
 from tests import builders
 
 
@@ -15,10 +23,11 @@ def trained():
 
 @pytest.fixture
 def table(tmp_path):
-    rows = zip(builders.spectra(), builders.MOLECULES, strict=True)
+    """Three spectra of the first molecule, one of each other."""
+    rows = [s | {"smiles": m} for s, m in zip(builders.spectra(), builders.MOLECULES, strict=True)]
+    rows += [rows[0], rows[0]]
     path = tmp_path / "data.parquet"
-    frame = pd.DataFrame(s | {"smiles": m, "inchikey": m, "identifier": str(i)} for i, (s, m) in enumerate(rows))
-    frame.to_parquet(path)
+    pd.DataFrame(row | {"identifier": f"record {i}"} for i, row in enumerate(rows)).to_parquet(path)
     return path
 
 
@@ -32,30 +41,117 @@ def test_mass_track_hides_the_formula_and_the_control_the_peaks_only():
     assert control["formula"] == "C2H6O" and control["precursor_mz"] == rows[0]["precursor_mz"]
 
 
+class TestLoadQueries:
+    def test_identity_is_computed_and_unknowns_are_none(self, table):
+        rows = load_queries(table)
+        assert [row["identifier"] for row in rows] == [f"record {i}" for i in range(6)]
+        assert rows[0]["inchikey"] == "LFQSCWFLJHTTHZ" == rows[5]["inchikey"]  # ethanol
+        assert rows[1]["adduct"] is None and rows[1]["collision_energy"] is None
+
+    def test_no_row_is_dropped_that_the_model_cannot_write(self, tmp_path):
+        path = tmp_path / "data.parquet"
+        smiles = ["CCO", "F[S](F)(F)(F)(F)F", "[Xe]"]
+        pd.DataFrame(builders.spectrum() | {"smiles": s} for s in smiles).to_parquet(path)
+        rows = load_queries(path)
+        assert [row["smiles"] for row in rows] == smiles and rows[2]["identifier"] == "2"
+        losses = target_losses(builders.model(), builders.processor(), rows)
+        assert losses[0] > 0 and losses[2] != losses[2]
+
+    def test_at_most_so_many_of_each_molecule_in_the_order_of_the_file(self, table):
+        chosen = load_queries(table, per_molecule=2)
+        names = [row["identifier"] for row in chosen]
+        assert len(names) == 5 and names == sorted(names) and set(names[-4:]) & {"record 4", "record 5", "record 0"}
+        assert load_queries(table, per_molecule=2) == chosen
+        assert {load_queries(table, 1, seed)[0]["identifier"] for seed in range(10)} == {"record 0", "record 1"}
+
+    def test_errors_name_the_file_and_the_row(self, tmp_path):
+        path = tmp_path / "data.parquet"
+        pd.DataFrame([builders.spectrum() | {"smiles": "C1CC"}]).to_parquet(path)
+        with pytest.raises(ValueError, match="data.parquet: row 0: 'C1CC' is no molecule"):
+            load_queries(path)
+        pd.DataFrame([builders.spectrum()]).to_parquet(path)
+        with pytest.raises(ValueError, match="data.parquet: no column smiles"):
+            load_queries(path)
+
+
 def test_losses_are_those_of_single_examples(trained, table):
     model, processor = trained
-    rows = load_examples(table, processor).to_list()
-    for row, loss in zip(rows, target_losses(model, processor, rows), strict=True):
+    rows = load_queries(table)
+    for row, loss in zip(rows, target_losses(model, processor, rows, batch_size=4), strict=True):
         alone = processor(spectra=[row], molecules=[row["smiles"]], return_tensors="pt")
         assert loss == pytest.approx(model(**alone).loss.item(), abs=1e-4)
 
 
-def test_every_query_is_counted(trained, table):
+def test_answers_come_back_in_the_order_of_the_queries(trained, table):
     model, processor = trained
-    rows = load_examples(table, processor).to_list()
-    result = evaluate(model, processor, rows, batch_size=3)
-    assert list(result["identifier"]) == ["0", "1", "2", "3"]
-    assert (result["exact_match"] == 1).all() and (result["tanimoto"] == 1).all()
+    rows = load_queries(table)
+    answers = model_answers(model, processor, rows, top_k=2, batch_size=3)
+    alone = [next(predict_molecules(model, processor, [row], top_k=2)) for row in rows]
+    assert [[c.smiles for c in ranked] for ranked in answers] == [[c.smiles for c in ranked] for ranked in alone]
 
 
-def test_command_prints_the_control(trained, table, tmp_path, capsys):
-    save_for_hub(*trained, tmp_path / "model")
-    output = tmp_path / "queries.parquet"
-    args = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(table), "--output", str(output)]
-    assert main(args) == 0
-    shown = capsys.readouterr().out
-    assert "peaks removed" in shown and "4 spectra of 4 molecules" in shown
-    queries = pd.read_parquet(output)
-    assert queries.groupby(["track", "peaks"]).size().tolist() == [4] * 4
-    with_peaks = queries[queries["peaks"]]
-    assert with_peaks["loss"].mean() < queries[~queries["peaks"]]["loss"].mean()
+def test_options_of_generation_are_passed_on(trained, table):
+    model, processor = trained
+    assert model_answers(model, processor, load_queries(table)[:1], top_k=1, max_new_tokens=1) != model_answers(
+        model, processor, load_queries(table)[:1], top_k=1
+    )
+
+
+class TestScores:
+    """Two molecules: ethanol with two spectra, benzene with one."""
+
+    ROWS = [
+        {"identifier": "0", "inchikey": "ethanol", "smiles": "CCO"},
+        {"identifier": "1", "inchikey": "ethanol", "smiles": "CCO"},
+        {"identifier": "2", "inchikey": "benzene", "smiles": "c1ccccc1"},
+    ]
+    ANSWERS = [["COC", "OCC"], ["CCO"], []]
+
+    def test_by_hand(self):
+        frame = score_answers(self.ROWS, self.ANSWERS)
+        assert frame["exact_match@1"].tolist() == [0, 1, 0]
+        assert frame["exact_match@10"].tolist() == [1, 1, 0]
+        assert frame["tanimoto@10"].tolist() == [1, 1, 0]
+        assert frame["formula_match@1"].tolist() == frame["valid@1"].tolist() == [1, 1, 0]
+        assert frame["formula_match@10"].tolist() == frame["mass_match@10"].tolist() == [0.2, 0.1, 0]
+        assert frame["mass_error_ppm"].tolist()[:2] == [0, 0]
+
+    def test_no_answer_stays_in_the_denominator(self):
+        """Ethanol's spectra are averaged first: (0 + 1) / 2, benzene has 0."""
+        summary = summarise(score_answers(self.ROWS, self.ANSWERS))
+        assert summary["exact_match@1"].mean == 0.25
+        assert summary["exact_match@10"].mean == summary["valid@1"].mean == 0.5
+
+    def test_mces_is_of_one_spectrum_of_each_molecule(self):
+        pytest.importorskip("myopic_mces")
+        frame = score_answers(self.ROWS, self.ANSWERS)
+        add_mces(frame, processes=1)
+        assert frame["mces@1"].notna().sum() == 2
+        assert frame.loc[2, "mces@1"] == frame.loc[2, "mces@10"] == 100
+        assert frame.loc[:1, "mces@10"].dropna().tolist() == [0]
+        assert summarise(frame)["mces@10"].mean == 50
+
+    def test_difference_to_the_control_is_paired(self):
+        model, control = (score_answers(self.ROWS, a) for a in ([["CCO"]] * 3, [["CCO"], ["CC"], ["CC"]]))
+        summary = summaries({"model": model, "peaks removed": control, "other": model})
+        assert list(summary) == ["model", "peaks removed", "model less peaks removed", "other"]
+        assert summary["model less peaks removed"]["exact_match@1"].mean == 0.25
+
+
+def test_compare_has_every_control(trained, table):
+    rows = load_queries(table)
+    library = [row | {"smiles": "CCC", "inchikey": "propane"} for row in rows[:2]]
+    systems = compare(*trained, rows, library, "mass")
+    assert list(systems) == [
+        "model",
+        "peaks removed",
+        "library search",
+        "library search, with neutral losses",
+        "library search, same precursor m/z",
+        "random training molecule of the same mass",
+    ]
+    assert all(len(frame) == len(rows) for frame in systems.values())
+    assert (systems["model"]["exact_match@1"] == 1).all()
+    assert systems["model"]["loss"].mean() < systems["peaks removed"]["loss"].mean()
+    assert systems["library search"]["answers"][0] == ["CCC"]
+    assert list(compare(*trained, rows, [], "formula")) == ["model", "peaks removed"]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
-from spec2mol.evaluation.metrics import paired_difference
+from spec2mol.evaluation.intervals import paired_difference
 from spec2mol.simulation.evaluate import evaluate_molecule
 from spec2mol.simulation.features import PRECURSOR_HYDROGENS
 from spec2mol.simulation.simulate import (

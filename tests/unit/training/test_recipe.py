@@ -4,9 +4,9 @@ import pytest
 import yaml
 from transformers import TrainingArguments
 
-from spec2mol import Spec2MolConfig
+from spec2mol import DreamsConfig, Spec2MolConfig
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
-from spec2mol.training.recipe import Recipe
+from spec2mol.training.recipe import ENCODER_STAGES, Recipe
 from tests import builders
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
@@ -15,7 +15,9 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 @pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({"model": {}, "data": {}, "arguments": {"max_steps": 5, "seed": 1}}))
+    path.write_text(
+        yaml.safe_dump({"stage": "align", "model": {}, "data": {}, "arguments": {"max_steps": 5, "seed": 1}})
+    )
     return path
 
 
@@ -29,6 +31,22 @@ def test_overrides_replace_single_values(recipe):
 def test_an_override_needs_a_value(recipe):
     with pytest.raises(ValueError, match="key.subkey=value"):
         Recipe.load(recipe, ["arguments.max_steps"])
+
+
+def test_unknown_stages_are_an_error(recipe):
+    with pytest.raises(ValueError, match="stage is 'allign'; there are .*align"):
+        Recipe.load(recipe, ["stage=allign"])
+
+
+def test_lora_says_itself_what_is_trained(recipe):
+    with pytest.raises(ValueError, match="lora.modules_to_save, not trainable"):
+        Recipe.load(recipe, ["lora.r=4", "trainable=[model.*]"])
+
+
+@pytest.mark.parametrize("overrides", [["stage=instruct"], ["messages=[]"]], ids=str)
+def test_messages_go_with_stage_instruct(recipe, overrides):
+    with pytest.raises(ValueError, match="messages go with stage instruct"):
+        Recipe.load(recipe, overrides)
 
 
 def test_unknown_fields_are_an_error(recipe):
@@ -45,7 +63,7 @@ def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
         "text_config": builders.LANGUAGE_MODEL | {"bos_token_id": 0, "eos_token_id": 0},
         "num_query_tokens": 2,
     }
-    model, processor = Recipe({"tokenizer": str(tmp_path), "config": config}, {}, {}).load_model()
+    model, processor = Recipe("align", {"tokenizer": str(tmp_path), "config": config}, {}, {}).load_model()
     text = model.config.text_config
     assert (text.bos_token_id, text.eos_token_id, text.pad_token_id) == (2, 3, 1)
     assert text.vocab_size == len(tokenizer)
@@ -58,6 +76,6 @@ def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
 def test_every_recipe_is_sound(path, tmp_path):
     recipe = Recipe.load(path)
     TrainingArguments(output_dir=tmp_path, use_cpu=True, **recipe.arguments | {"bf16": False})
-    Spec2MolConfig(**recipe.model["config"])
+    (DreamsConfig if recipe.stage in ENCODER_STAGES else Spec2MolConfig)(**recipe.model.get("config", {}))
     assert set(recipe.condition_dropout) <= set(CONDITIONS)
     assert set(recipe.data) >= {"train", "validation"}

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from spec2mol.training.sampler import TwoLengthsSampler
+from spec2mol.training.sampler import SameMoleculeSampler, TwoLengthsSampler
 
 TOKENS = torch.randint(10, 120, (1000,), generator=torch.Generator().manual_seed(0))
 PEAKS = torch.randint(1, 60, (1000,), generator=torch.Generator().manual_seed(1))
@@ -43,3 +44,62 @@ def test_batches_are_alike_in_both_lengths():
 def test_batches_come_in_no_order_of_length():
     lengths = TOKENS[list(sampler())][:960].view(-1, 16).float().mean(1)
     assert 10 < (lengths.diff() > 0).sum() < len(lengths) - 10
+
+
+def spread(masses, order, batch_size=16):
+    """Median over batches of the largest difference of mass in a batch, in Da."""
+    batches = masses[torch.as_tensor(order)[: len(order) // batch_size * batch_size]].view(-1, batch_size)
+    return (batches.amax(1) - batches.amin(1)).median().item()
+
+
+class TestNearMass:
+    masses = 8.0 * TOKENS + torch.randn(1000, generator=torch.Generator().manual_seed(2)) * 20  # larger is heavier
+
+    def sampler(self, near_mass):
+        return TwoLengthsSampler(TOKENS, PEAKS, 16, seed=0, masses=self.masses, near_mass=near_mass)
+
+    def test_heavy_with_heavy(self):
+        assert spread(self.masses, list(self.sampler(1.0))) < 30 < 60 < spread(self.masses, list(self.sampler(0.0)))
+
+    def test_texts_are_still_alike(self):
+        assert padded(list(self.sampler(1.0)))[0] < 1.2
+
+    def test_without_it_nothing_changes(self):
+        assert list(self.sampler(0.0)) == list(sampler())
+        assert sorted(self.sampler(0.5)) == list(range(1000))
+
+
+class TestSameMolecule:
+    identity = torch.randint(300, (1000,), generator=torch.Generator().manual_seed(3))
+    masses = torch.rand(300, generator=torch.Generator().manual_seed(4))[identity] * 900 + 100
+
+    def sampler(self, **fields):
+        return SameMoleculeSampler(self.identity, PEAKS, self.masses, **{"batch_size": 16, "seed": 0} | fields)
+
+    def test_neighbours_are_of_one_molecule(self):
+        pairs = torch.tensor(list(self.sampler())).view(-1, 2)
+        assert (self.identity[pairs[:, 0]] == self.identity[pairs[:, 1]]).all()
+
+    def test_every_spectrum_that_has_a_partner_once(self):
+        order = list(self.sampler())
+        assert len(order) == len(set(order)) == len(self.sampler())
+        left_out = self.identity[sorted(set(range(1000)) - set(order))]
+        assert len(left_out) == len(left_out.unique())  # at most one of each molecule
+        assert (self.identity.bincount()[left_out] % 2 == 1).all()
+
+    def test_other_epoch_other_pairs(self):
+        later = self.sampler()
+        assert list(later) == list(later)
+        first = {frozenset(pair) for pair in torch.tensor(list(later)).view(-1, 2).tolist()}
+        later.set_epoch(1)
+        second = {frozenset(pair) for pair in torch.tensor(list(later)).view(-1, 2).tolist()}
+        assert len(first & second) < len(first) / 2
+
+    def test_near_mass(self):
+        near, far = (list(self.sampler(near_mass=share)) for share in (1.0, 0.0))
+        assert spread(self.masses, near) < 250 < 500 < spread(self.masses, far)
+        assert padded(far)[1] < padded(near)[1]
+
+    def test_pairs_are_never_cut(self):
+        with pytest.raises(ValueError, match="15 spectra holds no whole number of pairs"):
+            self.sampler(batch_size=15)

@@ -1,0 +1,38 @@
+"""Means over molecules and their bootstrap intervals."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean with its bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap_over_molecules(
+    values: Sequence[float], molecules: Sequence[str], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean over molecules, spectra of one molecule averaged first, and its percentile bootstrap interval.
+
+    Args:
+        values: one figure for each spectrum.
+        molecules: its molecule's identity.
+    """
+    names, index = np.unique(np.asarray(molecules), return_inverse=True)
+    means = np.bincount(index, weights=values) / np.bincount(index)
+    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    low, high = np.quantile(means[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(means.mean()), float(low), float(high))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], molecules: Sequence[str]) -> Interval:
+    """Interval of the mean of a - b over the same spectra."""
+    return bootstrap_over_molecules(np.asarray(a) - np.asarray(b), molecules)

@@ -1,0 +1,106 @@
+"""Figures as tables: on the screen, and as sections of docs/results.md."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.table import Table as RichTable
+
+from .calibration import expected_calibration_error, reliability
+from .intervals import Interval
+from .retrieval import HITS
+
+STRUCTURES = {
+    "exact_match@1": "exact, Top-1",
+    "exact_match@10": "exact, Top-10",
+    "tanimoto@1": "Tanimoto, Top-1",
+    "tanimoto@10": "Tanimoto, best of ten",
+    "mces@1": "MCES, Top-1",
+    "mces@10": "MCES, best of ten",
+}
+PLAUSIBILITY = {
+    "valid@1": "valid, Top-1",
+    "valid@10": "valid, share of ten",
+    "formula_match@1": "formula right, Top-1",
+    "formula_match@10": "formula right, share of ten",
+    "mass_match@1": "mass within 10 ppm, Top-1",
+    "loss": "loss, nats a symbol",
+}
+RETRIEVAL = {
+    "itc": "contrast (ITC)",
+    "itm": "contrast and matching (ITC + ITM)",
+    "without_spectrum": "most like a training molecule, without the spectrum",
+    "chance": "random order",
+}
+HEADER = """# Results
+
+Each section is written by the command it names and replaced when that is run again. Figures are means over molecules
+(the spectra of one molecule averaged first) with 95% bootstrap intervals; see [evaluation.md](evaluation.md).
+"""
+
+
+class Table(NamedTuple):
+    """Cells are texts or `Interval`s; the first column names the row."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence]
+
+
+def figure_tables(summary: Mapping[str, Mapping[str, Interval]]) -> list[Table]:
+    """Two tables with a line for each system, from `summaries`."""
+    tables = []
+    for title, labels in (("Structures", STRUCTURES), ("Plausibility", PLAUSIBILITY)):
+        shown = [figure for figure in labels if any(figure in figures for figures in summary.values())]
+        rows = [[name, *(figures.get(figure, "") for figure in shown)] for name, figures in summary.items()]
+        tables.append(Table(title, ["", *(labels[figure] for figure in shown)], rows))
+    return tables
+
+
+def retrieval_table(ranked: Mapping[str, Interval]) -> Table:
+    """A line for each way of ranking that there are figures for."""
+    rows = [
+        [label, *(ranked[f"{name}@{k}"] for k in HITS)] for name, label in RETRIEVAL.items() if f"{name}@1" in ranked
+    ]
+    return Table("Retrieval, the truth among the first k candidates", ["", *(f"hit@{k}" for k in HITS)], rows)
+
+
+def calibration_table(probabilities: Sequence[float], outcomes: Sequence[float], event: str) -> Table:
+    """Reliability of the probability of an event, its expected calibration error in the title."""
+    error = expected_calibration_error(probabilities, outcomes)
+    rows = [
+        [f"{b.low:.1f} to {b.high:.1f}", str(b.count), f"{b.predicted:.3f}", f"{b.observed:.3f}"]
+        for b in reliability(probabilities, outcomes)
+    ]
+    title = f"Probability that {event}: expected calibration error {error:.3f}"
+    return Table(title, ["probability", "queries", "mean probability", "came true"], rows)
+
+
+def to_rich(table: Table) -> RichTable:
+    """For the screen, an interval below its mean."""
+    shown = RichTable(*table.columns, title=table.title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    for row in table.rows:
+        shown.add_row(*(str(cell).replace(" [", "\n[") for cell in row))
+    return shown
+
+
+def to_markdown(table: Table) -> str:
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    body = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return f"{table.title}:\n\n{body}\n"
+
+
+def write_section(path: str | Path, title: str, content: str):
+    """Puts a section of level 2 into a Markdown file, in the place of the one of the same title if there is one."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8") if path.exists() else HEADER
+    section = f"## {title}\n\n{content.strip()}\n"
+    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    if found is None:
+        text = text.rstrip() + "\n\n" + section
+    else:
+        text = text[: found.start()] + section + ("\n" if text[found.end() :] else "") + text[found.end() :]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,43 @@
+import math
+
+import numpy as np
+import pytest
+
+from spec2mol.evaluation.downstream import (
+    embedding_similarities,
+    fingerprint_tanimoto,
+    precision_recall,
+    same_molecule_hits,
+)
+
+
+def test_nearest_other_spectrum_of_the_same_molecule():
+    embeddings = np.array([[1, 0], [2, 0.1], [0, 1], [0.9, 0.2], [0, 3]], float)
+    molecules = ["a", "a", "b", "c", "b"]
+    hits = same_molecule_hits(embedding_similarities(embeddings), molecules)
+    assert hits[:3].tolist() == [1, 1, 1] and math.isnan(hits[3]) and hits[4] == 1
+
+
+def test_a_spectrum_is_not_its_own_neighbour():
+    similarities = np.array([[1, 0.2, 0.9], [0.2, 1, 0.1], [0.9, 0.1, 1]])
+    assert same_molecule_hits(similarities, ["a", "a", "b"])[:2].tolist() == [0, 1]
+    assert same_molecule_hits(similarities, ["a", "a", "b"], k=2)[:2].tolist() == [1, 1]
+
+
+def test_cosine_of_embeddings_and_of_none():
+    similarities = embedding_similarities(np.array([[3.0, 4.0], [4.0, 3.0], [0, 0]]))
+    assert similarities[0].tolist() == pytest.approx([1, 0.96, 0])
+
+
+def test_fingerprint_tanimoto_by_hand():
+    predicted = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]])
+    truth = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1]])
+    assert fingerprint_tanimoto(predicted, truth).tolist() == pytest.approx([1 / 3, 0, 1])
+
+
+def test_precision_and_recall_by_hand():
+    # Said: first three, two of them right; there are three.
+    result = precision_recall([0.9, 0.5, 0.7, 0.2, 0.1], [1, 0, 1, 1, 0], threshold=0.5)
+    assert result == pytest.approx((2 / 3, 2 / 3))
+    nothing = precision_recall([0.1, 0.2], [0, 0], threshold=0.5)
+    assert math.isnan(nothing.precision) and math.isnan(nothing.recall)
