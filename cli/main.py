@@ -10,6 +10,7 @@ VERBS = {
     "predict": "ranked structures for the spectra in a file",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
+    "evaluate-encoder": "figures of a spectrum encoder: fingerprints, fluorine or similarity",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures",
 }
