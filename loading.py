@@ -1,5 +1,6 @@
 """The model to use: a folder, a Hub name, or the checkpoint that ships with the package."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +14,50 @@ from .processing_spec2mol import Spec2MolProcessor
 DEFAULT_MODEL = str(Path(__file__).parent / "checkpoints" / "spec2mol-small")
 
 
-def load_model(name: str = DEFAULT_MODEL) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+def load_model(
+    name: str = DEFAULT_MODEL, merge: bool = True
+) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
     """Model in evaluation mode, and processor.
+
+    Args:
+        name: a folder or a Hub name. A folder of LoRA weights, as PEFT writes them, gives the base model that it names
+            with these weights, in float32.
+        merge: add LoRA weights to those they adapt; else they stay beside them.
 
     Raises:
         ValueError: no such folder or Hub name, or something that is no spec2mol model; one line that says what it is.
     """
-    if (model_type := _config(name).model_type) != "spec2mol":
+    if (adapter := read_adapter(name)) is not None:
+        return _load_adapted(name, adapter["base_model_name_or_path"], merge)
+    if (model_type := load_config(name).model_type) != "spec2mol":
         raise ValueError(f"{name}: a {model_type} model, not a spec2mol one")
-    model = _from_pretrained(Spec2MolForConditionalGeneration, name).eval()
-    return model, _from_pretrained(Spec2MolProcessor, name)
+    model, info = _from_pretrained(Spec2MolForConditionalGeneration, name, output_loading_info=True)
+    if info["missing_keys"]:
+        raise ValueError(f"{name}: no weights for {min(info['missing_keys'])}; a stage that trains it must follow")
+    return model.eval(), _from_pretrained(Spec2MolProcessor, name)
+
+
+def read_adapter(name: str) -> dict | None:
+    """PEFT's description of the LoRA weights in a folder; None if it holds none."""
+    path = Path(name, "adapter_config.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _load_adapted(folder: str, base: str, merge: bool) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise ValueError(f'{folder} holds LoRA weights: pip install "spec2mol[lora]"') from None
+    try:
+        model, processor = load_model(base)
+    except ValueError as error:
+        raise ValueError(f"{folder}/adapter_config.json names its base model: {error}") from None
+    try:
+        adapted = PeftModel.from_pretrained(model.float(), folder)
+    except Exception as error:  # as in _from_pretrained
+        raise ValueError(f"{folder}: its LoRA weights do not fit {base} ({_first_line(error)})") from None
+    model = adapted.merge_and_unload() if merge else adapted.get_base_model()
+    return model.eval(), processor
 
 
 def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureExtractor]:
@@ -32,7 +67,7 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureEx
     Raises:
         ValueError: no such folder or Hub name, or something that has no spectrum encoder.
     """
-    config = _config(name)
+    config = load_config(name)
     if config.model_type == "dreams" and "DreamsForSpectralEmbedding" in (config.architectures or ()):
         model = _from_pretrained(DreamsForSpectralEmbedding, name)
     elif config.model_type == "dreams":
@@ -50,16 +85,17 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureEx
     return embed, _from_pretrained(Spec2MolFeatureExtractor, name)
 
 
-def _config(name: str) -> PreTrainedConfig:
+def load_config(name: str) -> PreTrainedConfig:
+    """Raises ValueError: no such folder or Hub name, or no model in it."""
     try:
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{name}: no model there ({_first_line(error)})") from None
 
 
-def _from_pretrained(cls, name: str):
+def _from_pretrained(cls, name: str, **kwargs):
     try:
-        return cls.from_pretrained(name)
+        return cls.from_pretrained(name, **kwargs)
     except Exception as error:  # Weights may be missing, damaged or a pickle that torch refuses to open.
         raise ValueError(f"{name}: {cls.__name__} cannot be loaded ({_first_line(error)})") from None
 

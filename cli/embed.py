@@ -1,4 +1,4 @@
-"""`spec2mol embed FILE --output x.parquet`: one vector for each spectrum."""
+"""`spec2mol embed FILE … --output x.parquet`: one vector for each spectrum."""
 
 import sys
 from itertools import islice
@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from ..loading import DEFAULT_MODEL, load_encoder
-from ..spectra import load_spectra
+from ..spectra import load_inputs
 from .output import TableWriter
 from .predict import report_skipped
 
@@ -17,7 +17,12 @@ SCHEMA = pa.schema({"query": pa.string(), "embedding": pa.list_(pa.float32())})
 
 
 def add_arguments(parser):
-    parser.add_argument("file", type=Path, metavar="FILE", help="mgf, msp, mzML, MassBank text or json, also .gz")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - is stdin",
+    )
     parser.add_argument("--output", type=Path, required=True, help=", ".join(TableWriter.ENDINGS))
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, help="spec2mol model or converted DreaMS (default: the shipped checkpoint)"
@@ -28,7 +33,7 @@ def add_arguments(parser):
 @torch.no_grad()
 def run(args) -> int:
     writer = TableWriter(args.output, SCHEMA)
-    reader = load_spectra(args.file)
+    reader = load_inputs(args.files)
     embed, feature_extractor = load_encoder(args.model)
     with writer, tqdm(unit=" spectra", file=sys.stderr, disable=None) as progress:
         while batch := list(islice(reader, args.batch_size)):

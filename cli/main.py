@@ -4,15 +4,23 @@ returns the exit code."""
 import argparse
 import sys
 from importlib import import_module
-from importlib.metadata import version
+
+import torch
+import transformers
+
+from .. import __version__
 
 VERBS = {
-    "predict": "ranked structures for the spectra in a file",
+    "predict": "ranked structures for the spectra in files",
+    "report": "the same as a page to look at: structures, explained spectra, library matches",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
     "evaluate-encoder": "figures of a spectrum encoder: fingerprints, fluorine or similarity",
+    "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures",
+    "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",
+    "info": "what a model is made of, trained on and worth",
 }
 
 
@@ -20,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 after one line on what was wrong and how to mend it."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="spec2mol", description="Molecular structures from tandem mass spectra.")
-    parser.add_argument("--version", action="version", version=version("spec2mol"))
+    versions = f"spec2mol {__version__}, torch {torch.__version__}, transformers {transformers.__version__}"
+    parser.add_argument("--version", action="version", version=versions)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for name, summary in VERBS.items():
         verb = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")

@@ -1,11 +1,15 @@
-"""Tables that people already open, written row by row: TSV, JSON lines or parquet, by the ending of the file."""
+"""What people already open, written row by row: tables as TSV, JSON lines or parquet; annotated spectra as mgf."""
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ..chemistry_spec2mol import ADDUCTS
+from ..generation_spec2mol import Candidate
 
 
 class TableWriter:
@@ -40,6 +44,53 @@ class TableWriter:
             self.tsv.writerows(rows)
         else:
             self.file.writelines(json.dumps({name: row[name] for name in self.schema.names}) + "\n" for row in rows)
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+class MgfWriter:
+    """Context manager. Spectra with their best answer, as GNPS, MZmine, SIRIUS and matchms read annotated spectra.
+
+    FEATURE_ID and SCANS are those of the file; SMILES, INCHIKEY and FORMULA are the answer's, whatever the file had,
+    and are left out where there is no answer.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __enter__(self):
+        self.file = self.path.open("w", encoding="utf-8")
+        return self
+
+    def write(self, spectrum: Mapping, candidates: list[Candidate]):
+        """`spectrum` as `load_inputs` gives it."""
+        fields = spectrum["metadata"]
+        charge = ADDUCTS[spectrum["adduct"]].charge if spectrum["adduct"] in ADDUCTS else None
+        if charge is None:
+            charge = -1 if spectrum["ion_mode"] == "negative" else 1
+        energy = spectrum["collision_energy"]
+        lines = {
+            "TITLE": spectrum["identifier"],
+            "FEATURE_ID": spectrum["feature_id"],
+            "SCANS": fields.get("scans"),
+            "PEPMASS": f"{spectrum['precursor_mz']:.6f}",
+            "RTINSECONDS": fields.get("rtinseconds"),
+            "MSLEVEL": "2",
+            "CHARGE": f"{abs(charge)}{'+' if charge > 0 else '-'}",
+            "IONMODE": spectrum["ion_mode"],
+            "ADDUCT": spectrum["adduct"],
+            "COLLISION_ENERGY": None if energy is None else f"{energy:g} eV",
+        }
+        if candidates:
+            best = candidates[0]
+            lines |= {"SMILES": best.smiles, "INCHIKEY": best.inchikey, "FORMULA": best.formula}
+            lines["COMMENT"] = f"structure proposed by spec2mol from the spectrum, score {best.score:.3f}"
+        peaks = zip(spectrum["mzs"], spectrum["intensities"], strict=True)
+        self.file.write("BEGIN IONS\n")
+        self.file.writelines(f"{key}={' '.join(value.split())}\n" for key, value in lines.items() if value)
+        self.file.writelines(f"{mz:.6f} {intensity:g}\n" for mz, intensity in peaks)
+        self.file.write("END IONS\n\n")
 
     def __exit__(self, *_):
         self.file.close()

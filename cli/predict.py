@@ -1,6 +1,7 @@
-"""`spec2mol predict FILE`: ranked structures for each spectrum."""
+"""`spec2mol predict FILE …`: ranked structures for each spectrum."""
 
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from itertools import tee
 from pathlib import Path
@@ -10,10 +11,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from ..generation_spec2mol import mass_error_ppm, predict_molecules
+from ..generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
 from ..loading import DEFAULT_MODEL, load_model
-from ..spectra import load_spectra
-from .output import TableWriter
+from ..report import Report
+from ..spectra import InputReader, load_inputs
+from .output import MgfWriter, TableWriter
 
 SCHEMA = pa.schema(
     {
@@ -26,51 +28,103 @@ SCHEMA = pa.schema(
         "mass_error_ppm": pa.float32(),
         "precursor_mz": pa.float64(),
         "adduct": pa.string(),
+        "feature_id": pa.string(),
+        "file": pa.string(),
     }
 )
 
 
 def add_arguments(parser):
-    parser.add_argument("file", type=Path, metavar="FILE", help="mgf, msp, mzML, MassBank text or json, also .gz")
+    add_query_arguments(parser)
+    parser.add_argument(
+        "--output", type=Path, help="table, .tsv, .jsonl or .parquet, or annotated spectra, .mgf (default: the screen)"
+    )
+    parser.add_argument(
+        "--best-per-feature", action="store_true", help="one row a feature, to join to a network in Cytoscape or GNPS"
+    )
+    parser.add_argument("--report", type=Path, help="HTML file to look at: structures and explained spectra")
+    parser.add_argument("--library", type=Path, help="annotated spectra; the report shows the most similar one")
+
+
+def add_query_arguments(parser):
+    """What is asked and whom: the same for `predict` and `report`."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="mgf, msp, mzML, MassBank text or json, also .gz; a folder; - is stdin",
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or Hub name (default: the shipped checkpoint)")
     parser.add_argument("--top-k", type=int, default=10, help="structures for each spectrum (default: 10)")
-    parser.add_argument("--output", type=Path, help="table to write, .tsv, .jsonl or .parquet (default: the screen)")
     parser.add_argument("--batch-size", type=int, default=8, help="spectra at a time (default: 8)")
 
 
 def run(args) -> int:
-    if args.top_k < 1 or args.batch_size < 1:
-        raise ValueError("--top-k and --batch-size must be at least 1")
-    writer = TableWriter(args.output, SCHEMA) if args.output else None
-    reader = load_spectra(args.file)
-    model, processor = load_model(args.model)
+    if args.library and not args.report:
+        raise ValueError("--library is for the report: name one with --report")
+    if args.best_per_feature and args.output and args.output.suffix == ".mgf":
+        raise ValueError("--best-per-feature is for tables: --output with .tsv, .jsonl or .parquet")
+    writer = None
+    if args.output:
+        writer = MgfWriter(args.output) if args.output.suffix == ".mgf" else TableWriter(args.output, SCHEMA)
+    report = Report(args.report, args.model, args.library) if args.report else None
+    reader = load_inputs(args.files)
+    answers = answer(args, reader)
+    table = []
     with writer or nullcontext():
-        spectra, queries = tee(reader)
-        answers = predict_molecules(model, processor, queries, args.top_k, args.batch_size)
-        table = []
-        for spectrum, candidates in tqdm(
-            zip(spectra, answers, strict=True), unit=" spectra", file=sys.stderr, disable=None
-        ):
-            rows = to_rows(spectrum, candidates)
-            if writer is not None:
-                writer.write(rows)
+        for spectrum, candidates in answers:
+            if report is not None:
+                report.add(spectrum, candidates)
+            if isinstance(writer, MgfWriter):
+                writer.write(spectrum, candidates)
+            elif args.best_per_feature:
+                table += to_rows(spectrum, candidates)[:1]
+            elif writer is not None:
+                writer.write(to_rows(spectrum, candidates))
             else:
-                table.extend(rows)
+                table += to_rows(spectrum, candidates)
+        if args.best_per_feature:
+            table = best_per_feature(table)
+            if writer is not None:
+                writer.write(table)
+    if report is not None:
+        report.write(reader)
     if args.output is None:
         print_table(table)
     report_skipped(reader)
     return 0
 
 
+def answer(args, reader) -> Iterable[tuple[dict, list[Candidate]]]:
+    """Each spectrum with its candidates, behind a progress bar. The model is loaded here and now."""
+    if args.top_k < 1 or args.batch_size < 1:
+        raise ValueError("--top-k and --batch-size must be at least 1")
+    model, processor = load_model(args.model)
+    spectra, queries = tee(reader)
+    answers = predict_molecules(model, processor, queries, args.top_k, args.batch_size)
+    return tqdm(zip(spectra, answers, strict=True), unit=" spectra", file=sys.stderr, disable=None)
+
+
 def to_rows(spectrum, candidates) -> list[dict]:
     """Rows of `SCHEMA`, best first. A query without any valid answer has one row without structure."""
-    query = {"query": spectrum["identifier"], "precursor_mz": spectrum["precursor_mz"], "adduct": spectrum["adduct"]}
+    query = {name: spectrum[name] for name in ("precursor_mz", "adduct", "feature_id", "file")}
+    query["query"] = spectrum["identifier"]
     if not candidates:
         return [dict.fromkeys(SCHEMA.names) | query]
     return [
         query | candidate._asdict() | {"rank": rank, "mass_error_ppm": mass_error_ppm(candidate, spectrum)}
         for rank, candidate in enumerate(candidates, start=1)
     ]
+
+
+def best_per_feature(rows: list[dict]) -> list[dict]:
+    """One row for each feature of each file: the answer with the highest score over all its spectra."""
+    best = {}
+    for row in rows:
+        kept = best.setdefault((row["file"], row["feature_id"]), row)
+        if row["score"] is not None and (kept["score"] is None or row["score"] > kept["score"]):
+            best[row["file"], row["feature_id"]] = row
+    return list(best.values())
 
 
 def print_table(rows: list[dict]):
@@ -87,12 +141,16 @@ def print_table(rows: list[dict]):
     Console().print(table)
 
 
-def report_skipped(reader):
-    """What of the file was not answered and why, on standard error."""
-    if reader.skipped:
-        total = reader.count + len(reader.skipped)
-        print(f"{reader.path}: {len(reader.skipped)} of {total} spectra skipped", file=sys.stderr)
-        for skipped in reader.skipped[:20]:
+def report_skipped(reader: InputReader):
+    """What was not answered and why, on standard error."""
+    for message in reader.unusable:
+        print(message, file=sys.stderr)
+    for part in reader.readers:
+        if not part.skipped or not part.count:
+            continue
+        total = part.count + len(part.skipped)
+        print(f"{part.path}: {len(part.skipped)} of {total} spectra skipped", file=sys.stderr)
+        for skipped in part.skipped[:20]:
             print(f"  {skipped.index} ({skipped.identifier}): {skipped.reason}", file=sys.stderr)
-        if len(reader.skipped) > 20:
-            print(f"  and {len(reader.skipped) - 20} more", file=sys.stderr)
+        if len(part.skipped) > 20:
+            print(f"  and {len(part.skipped) - 20} more", file=sys.stderr)

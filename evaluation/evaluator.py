@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..chemistry_spec2mol import inchikey_block
 from ..data.collator import Spec2MolCollator
 from ..data.examples import SPECTRUM_COLUMNS
+from ..formulas_spec2mol import rank_formulas
 from ..generation_spec2mol import Candidate, predict_molecules
 from .intervals import Interval, bootstrap_over_molecules, paired_difference
 from .library_search import library_search, random_molecules_of_the_same_mass
@@ -76,7 +77,7 @@ def compare(
     for name, queries in ((MODEL, for_track(rows, track)), (REMOVED, for_track(rows, track, peaks=False))):
         candidates = model_answers(model, processor, queries, desc=f"{track}, {name}")
         systems[name] = score_answers(rows, [[candidate.smiles for candidate in ranked] for ranked in candidates])
-        systems[name]["loss"] = target_losses(model, processor, queries)
+        systems[name]["loss"] = target_losses(model, processor, [with_likely_formula(query) for query in queries])
         systems[name]["scores"] = [[candidate.score for candidate in ranked] for ranked in candidates]
     if library:
         queries = for_track(rows, track)
@@ -89,6 +90,18 @@ def compare(
         }
         systems |= {name: score_answers(rows, ranked) for name, ranked in answers.items()}
     return systems
+
+
+def with_likely_formula(query: Mapping) -> dict:
+    """Where the formula is not known, the one that mass and fragments suggest, as `predict_molecules` tells the model;
+    None where they suggest none."""
+    if query["formula"] is not None:
+        return dict(query)
+    try:
+        ranked = rank_formulas(query, top_k=1)
+    except ValueError:
+        ranked = []
+    return query | {"formula": ranked[0].formula if ranked else None}
 
 
 def model_answers(

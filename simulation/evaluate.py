@@ -1,6 +1,9 @@
-"""Simulated against measured spectra:
+"""Simulated against measured spectra of the same molecules under the same conditions:
 
-python -m spec2mol.simulation.evaluate --data ../shared/data/massbank/val.parquet
+    python -m spec2mol.simulation.evaluate --data ../shared/data/massbank/val.parquet
+
+Two controls stand beside the model: the precursor ion as the only peak, and all fragments that the model could choose
+from, each as intense as the other. Figures are means with 95% bootstrap intervals over molecules.
 """
 
 import argparse
@@ -8,110 +11,116 @@ import time
 
 import numpy as np
 import pandas as pd
+import torch
 from rdkit import Chem
+from rich.console import Console
+from rich.table import Table
 from tqdm import tqdm
 
-from ..evaluation.metrics import bootstrap_over_molecules
+from ..chemistry_spec2mol import precursor_mz
+from ..evaluation.intervals import bootstrap_over_molecules, paired_difference
 from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift
+from .fit import explain
 from .fragments import MAX_ATOMS
-from .simulate import WEIGHTS, Peaks, load_weights, simulate
+from .similarity import cosine, entropy_similarity
+from .simulate import WEIGHTS, Conditions, Peaks, load_model, simulate, simulate_peaks
 
-TOLERANCE = 0.01  # Da
-
-
-def align(a: Peaks, b: Peaks):
-    """Intensities of both on common peaks: each pair within the tolerance is matched at most once, the nearest first."""
-    delta = np.abs(a.mzs[:, None] - b.mzs)
-    first, second = np.nonzero(delta <= TOLERANCE)
-    left, right = list(a.intensities), [0.0] * len(a.mzs)
-    used_a, used_b = set(), set()
-    for k in np.argsort(delta[first, second], kind="stable"):
-        i, j = first[k], second[k]
-        if i not in used_a and j not in used_b:
-            used_a.add(i)
-            used_b.add(j)
-            right[i] = b.intensities[j]
-    rest = [j for j in range(len(b.mzs)) if j not in used_b]
-    return np.array(left + [0.0] * len(rest)), np.array(right + list(b.intensities[rest]))
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
-
-
-def _entropy(p):
-    p = p[p > 0]
-    return -(p * np.log(p)).sum()
-
-
-def _weighted(p):
-    p = p / p.sum()
-    entropy = _entropy(p)
-    if entropy < 3:
-        p = p ** (0.25 + 0.25 * entropy)
-        p = p / p.sum()
-    return p
-
-
-def entropy_similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """Li et al. 2021, with their weighting of spectra of low entropy."""
-    a, b = _weighted(a), _weighted(b)
-    return float(1 - (2 * _entropy((a + b) / 2) - _entropy(a) - _entropy(b)) / np.log(4))
+SIMILARITIES = {"cosine": cosine, "entropy": entropy_similarity}
+TIMED = 200  # molecules
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", default=WEIGHTS)
+    parser.add_argument("--data", required=True, help="parquet file of labelled spectra")
+    parser.add_argument("--weights", default=WEIGHTS, help="safetensors file (default: those of the package)")
+    parser.add_argument("--output", help="parquet file for the figures of the single spectra")
     args = parser.parse_args()
-    model = load_weights(args.weights)
+    torch.set_num_threads(1)
+    model = load_model(args.weights)
     spectra = pd.read_parquet(args.data)
-    spectra = spectra[spectra["adduct"].isin(PRECURSOR_HYDROGENS)]
-    rows, seconds, sims, counts = [], 0.0, 0, []
-    for name, group in tqdm(spectra.groupby("inchikey"), disable=None):
-        molecule = Chem.MolFromSmiles(group["smiles"].iloc[0])
-        if molecule.GetNumAtoms() > MAX_ATOMS:
-            continue
-        graph = FragmentGraph.from_molecule(molecule)
-        for spectrum in group.itertuples():
-            measured = Peaks(np.asarray(spectrum.mzs, np.float64), np.asarray(spectrum.intensities, np.float64))
-            start = time.perf_counter()
-            simulated = simulate(
-                model, molecule, spectrum.adduct, spectrum.collision_energy, spectrum.instrument_type, graph
-            )
-            seconds += time.perf_counter() - start
-            sims += 1
-            allowed = graph.is_possible(spectrum.adduct)
-            mzs = graph.masses[allowed] + charge_shift(spectrum.adduct)
-            uniform = np.unique(np.round(mzs, 4))
-            others = {
-                "simulated": simulated,
-                "precursor": Peaks(np.array([spectrum.precursor_mz]), np.ones(1)),
-                "uniform": Peaks(uniform, np.ones(len(uniform))),
-            }
-            counts.append(
-                (
-                    len(measured.mzs),
-                    len(simulated.mzs),
-                    (measured.intensities >= 0.02).sum(),
-                    (simulated.intensities >= 0.02).sum(),
-                )
-            )
-            row = {"inchikey": name, "ion_mode": spectrum.ion_mode, "adduct": spectrum.adduct}
-            for label, other in others.items():
-                pair = align(measured, other)
-                row[f"cosine {label}"], row[f"entropy {label}"] = cosine(*pair), entropy_similarity(*pair)
-            rows.append(row)
-    frame = pd.DataFrame(rows)
-    print(sims / seconds, "structures/s")
-    print("peaks measured, simulated", np.mean(counts, 0), np.median(counts, 0))
-    for column in frame.columns[3:]:
-        print(
-            column,
-            f"{frame[column].mean():.3f}",
-            bootstrap_over_molecules(frame[column], frame["inchikey"]),
-            frame.groupby("adduct")[column].mean().round(3).to_dict(),
+    simulated = spectra[spectra["adduct"].isin(PRECURSOR_HYDROGENS)]
+    results = pd.DataFrame(
+        row
+        for _, rows in tqdm(simulated.groupby("inchikey"), unit=" molecules", disable=None)
+        for row in evaluate_molecule(model, rows)
+    )
+    if args.output is not None:
+        results.to_parquet(args.output)
+    print_report(results, len(spectra))
+    molecules = simulated.drop_duplicates("inchikey")["smiles"].head(TIMED)
+    print(f"{structures_per_second(model, molecules):.0f} structures/s on one core, reading and InChIKey included")
+
+
+def evaluate_molecule(model, rows: pd.DataFrame) -> list[dict]:
+    """Similarities of each spectrum of one molecule to the simulation and to the controls; none if it is too large."""
+    molecule = Chem.MolFromSmiles(rows["smiles"].iloc[0])
+    if molecule.GetNumAtoms() > MAX_ATOMS:
+        return []
+    graph = FragmentGraph.from_molecule(molecule)
+    results = []
+    for spectrum in rows.itertuples():
+        measured = Peaks(np.array(spectrum.mzs, np.float64), np.array(spectrum.intensities, np.float64))
+        conditions = Conditions(spectrum.adduct, spectrum.collision_energy, spectrum.instrument_type)
+        predictions = {
+            "model": simulate_peaks(model, graph, conditions),
+            "precursor only": Peaks(np.array([precursor_mz(graph.mass, spectrum.adduct)]), np.ones(1)),
+            "uniform": uniform(graph, spectrum.adduct),
+        }
+        result = {name: getattr(spectrum, name) for name in ("identifier", "inchikey", "adduct", "collision_energy")}
+        result["explained"] = explained_intensity(graph, spectrum)
+        for name, peaks in {"measured": measured, **predictions}.items():
+            result[f"peaks {name}"] = len(peaks.mzs)
+            result[f"strong peaks {name}"] = (peaks.intensities > 0.1).sum()
+        for similarity, function in SIMILARITIES.items():
+            for name, peaks in predictions.items():
+                result[f"{similarity} {name}"] = function(measured, peaks)
+        results.append(result)
+    return results
+
+
+def uniform(graph: FragmentGraph, adduct: str) -> Peaks:
+    """Every fragment formula, equally intense."""
+    mzs = np.unique(np.round(graph.masses[graph.is_possible(adduct)], 4)) + charge_shift(adduct)
+    return Peaks(mzs, np.ones(len(mzs)))
+
+
+def explained_intensity(graph: FragmentGraph, spectrum) -> float:
+    """Share of the intensity in peaks that some fragment explains."""
+    intensities = np.array(spectrum.intensities)
+    return intensities[np.unique(explain(graph, spectrum)[1])].sum() / intensities.sum()
+
+
+def print_report(results: pd.DataFrame, number: int):
+    console = Console(width=120)
+    table = Table("similarity", "of", "over spectra", "over molecules", "model less this")
+    for similarity in SIMILARITIES:
+        for name in ("model", "precursor only", "uniform"):
+            values, of_model = results[f"{similarity} {name}"], results[f"{similarity} model"]
+            interval = bootstrap_over_molecules(values, results["inchikey"])
+            difference = paired_difference(of_model, values, results["inchikey"]) if name != "model" else ""
+            table.add_row(similarity, name, f"{values.mean():.3f}", str(interval), str(difference))
+    console.print(table)
+    table = Table("adduct", "spectra", "molecules", "explained intensity", "cosine", "entropy")
+    for adduct, rows in results.groupby("adduct"):
+        names = "explained", "cosine model", "entropy model"
+        means = (f"{rows.groupby('inchikey')[name].mean().mean():.3f}" for name in names)
+        table.add_row(adduct, str(len(rows)), str(rows["inchikey"].nunique()), *means)
+    console.print(table)
+    for kind in ("peaks", "strong peaks"):
+        measured, simulated = (results[f"{kind} {name}"] for name in ("measured", "model"))
+        console.print(
+            f"{kind}: measured {measured.mean():.1f} (median {measured.median():.0f}), "
+            f"simulated {simulated.mean():.1f} (median {simulated.median():.0f})"
         )
+    console.print(f"{len(results)} of {number} spectra, {results['inchikey'].nunique()} molecules; the others have ")
+    console.print("another adduct or too many atoms. Strong peaks are above a tenth of the base peak.")
+
+
+def structures_per_second(model, molecules) -> float:
+    start = time.perf_counter()
+    for smiles in molecules:
+        simulate(model, smiles, Conditions(collision_energy=40.0, instrument_type="QTOF"))
+    return len(molecules) / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m spec2mol.simulation.fit --train ../shared/data/massbank/train.parquet \\
         --val ../shared/data/massbank/val.parquet --output weights.safetensors
 
-The loss is the cross-entropy between the intensities of a spectrum and the shares that the model gives to the fragments
-of their m/z; peaks that no fragment explains are left out. Every molecule counts alike, however many spectra it has.
+The loss is the divergence of the shares that the model gives to the fragments of each peak from the intensities; peaks
+that no fragment explains are left out. Every molecule counts alike, however many spectra it has.
 """
 
 import argparse
@@ -91,8 +91,8 @@ def molecule_loss(model, graph: FragmentGraph, spectra: list, correction: torch.
 
 
 def sample_fragments(graph: FragmentGraph, spectra: list) -> tuple[FragmentGraph, torch.Tensor]:
-    """The fragments that explain a peak and some of the others, and what to add to the scores, `(fragments, 1)`, so that
-    those stand for all others."""
+    """The fragments that explain a peak and some of the others, and what to add to the scores, `(fragments, 1)`, so
+    that those stand for all others."""
     is_needed = np.zeros(len(graph.masses), bool)
     for spectrum in spectra:
         is_needed[explain(graph, spectrum)[0] // len(HYDROGEN_SHIFTS)] = True

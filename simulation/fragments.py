@@ -1,15 +1,15 @@
 """Fragments of a molecule: what at most two cuts leave in one piece.
 
 A cut opens one acyclic bond or two bonds of one ring; it always makes two pieces, of which one is lost. Two ring bonds
-cut a molecule in two if and only if every ring that has the one has the other. Rings are sums of the fundamental cycles
-of a spanning tree, so this holds if both bonds lie on the same fundamental cycles. Bonds are grouped by that set: those on
-none are the acyclic ones, each a group of its own, and a group of k > 1 divides the molecule into k parts in a circle, of
-which every arc can be lost.
+cut a molecule in two if and only if every ring that has the one has the other. Rings are sums of the fundamental
+cycles of a spanning tree, so this holds if both bonds lie on the same fundamental cycles. Bonds are grouped by that
+set: those on none are the acyclic ones, each a group of its own, and a group of k > 1 divides the molecule into k
+parts in a circle, of which every arc can be lost.
 
-Two cuts of different groups never cross (the groups are the cycles and bridges of a cactus graph): if their lost pieces
-do not overlap, what remains is connected, and no two pairs leave the same atoms. Two cuts of one group leave nothing new
-in one piece. So fragments need no search: they are the whole molecule less two disjoint pieces of different groups, and
-every sum over their atoms is that of the molecule less those of the pieces.
+Two cuts of different groups never cross (the groups are the cycles and bridges of a cactus graph): if their lost
+pieces do not overlap, what remains is connected, and no two pairs leave the same atoms. Two cuts of one group leave
+nothing new in one piece. So fragments need no search: they are the whole molecule less two disjoint pieces of
+different groups, and every sum over their atoms is that of the molecule less those of the pieces.
 """
 
 from typing import NamedTuple
@@ -69,8 +69,8 @@ def enumerate_fragments(molecule: Chem.Mol, costs: np.ndarray, limit: int = MAX_
 
 
 def _bond_groups(neighbors) -> list[list[int]]:
-    """Bonds by the set of fundamental cycles they lie on; the acyclic ones are each alone. Ring bonds that no other bond
-    can be opened with are left out."""
+    """Bonds by the set of fundamental cycles they lie on; the acyclic ones are each alone. Ring bonds that no other
+    bond can be opened with are left out."""
     order, above = [0], {0: (0, -1)}  # of a breadth-first tree: atom -> (atom before, bond)
     for atom in order:
         for other, bond in neighbors[atom]:

@@ -73,7 +73,7 @@ def load_spectra(path: str | Path) -> "SpectrumReader":
         raise SpectrumError(f"{path} does not exist: check the path")
     if path.is_dir():
         raise SpectrumError(f"{path} is a folder: give one of the spectrum files in it")
-    ending = _without_gz(path).suffix.lower()
+    ending = without_gz(path).suffix.lower()
     if ending not in FORMATS:
         raise SpectrumError(
             f"{path}: unknown format, expected a name ending in {', '.join(FORMATS)}, each also with .gz"
@@ -89,10 +89,10 @@ def load_spectra(path: str | Path) -> "SpectrumReader":
         raise SpectrumError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
     if empty:
         raise SpectrumError(f"{path} is empty: copy or download it again")
-    return SpectrumReader(path, FORMATS[ending])
+    return SpectrumReader(path, FORMATS[ending], lambda: _open(path))
 
 
-def _without_gz(path):
+def without_gz(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
@@ -101,7 +101,7 @@ def _open(path):
 
 
 class SpectrumReader:
-    """Iterator over the spectra of one file; made by `load_spectra`.
+    """Iterator over the spectra of one file; made by `load_spectra`, and by `read_stream` for standard input.
 
     Attributes, up to date while iterating:
         path: the file.
@@ -111,13 +111,15 @@ class SpectrumReader:
         warnings: how many spectra had to be read with an assumption, by kind.
     """
 
-    def __init__(self, path: Path, read_entries: Callable[[BinaryIO], Iterator[Entry]]):
+    def __init__(
+        self, path: Path, read_entries: Callable[[BinaryIO], Iterator[Entry]], open_file: Callable[[], BinaryIO]
+    ):
         self.path = path
         self.count = 0
         self.not_ms2 = 0
         self.skipped: list[Skipped] = []
         self.warnings: Counter[str] = Counter()
-        self._spectra = self._stream(read_entries)
+        self._spectra = self._stream(read_entries, open_file)
 
     def __iter__(self):
         return self
@@ -125,10 +127,10 @@ class SpectrumReader:
     def __next__(self) -> dict:
         return next(self._spectra)
 
-    def _stream(self, read_entries):
-        stem = _without_gz(self.path).stem
+    def _stream(self, read_entries, open_file):
+        stem = without_gz(self.path).stem
         index = -1
-        with _open(self.path) as file:
+        with open_file() as file:
             try:
                 for index, entry in enumerate(read_entries(file)):
                     fields = Fields(entry.fields)

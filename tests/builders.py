@@ -1,8 +1,10 @@
 """Tiny models, processors and spectra: what most tests start from."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from spec2mol import (
@@ -12,7 +14,9 @@ from spec2mol import (
     Spec2MolModel,
     Spec2MolProcessor,
 )
+from spec2mol.data.examples import load_examples
 from spec2mol.data.tokenizer import build_tokenizer
+from spec2mol.training.record import record_stage
 
 MOLECULES = ("CCO", "CC(=O)[O-]", "NC1=CC=CC=C1", "CCN(CC)CCS")  # all of different length
 NUM_QUERIES = 4
@@ -115,9 +119,37 @@ def model(cls=Spec2MolForConditionalGeneration, seed: int = 25, **parts):
     return built
 
 
+def labelled_rows() -> list[dict]:
+    """`spectra()` with `MOLECULES`, as rows of training data with their licences."""
+    columns = {
+        "smiles": MOLECULES,
+        "identifier": [f"MSBNK-Lab-{i}" for i in range(4)],
+        "license": ["CC BY", "CC BY", "CC BY-SA", "CC0"],
+        "contributor": ["Eawag", "Eawag", "UFZ", "UFZ"],
+    }
+    labels = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [spectrum | label for spectrum, label in zip(spectra(), labels, strict=True)]
+
+
+def record_training(folder, previous=(), **fields):
+    """Leaves in `folder` the record of a stage trained on `labelled_rows()`. fields: of its recipe."""
+    data = Path(folder, "train.parquet")
+    pd.DataFrame(labelled_rows()).to_parquet(data)
+    recipe = {
+        "stage": "align",
+        "model": {"from": "runs/language", "config": {"num_query_tokens": NUM_QUERIES}},
+        "data": {"train": str(data)},
+        "trainable": ["model.*"],
+        "lora": None,
+        "arguments": {"max_steps": 60, "per_device_train_batch_size": 4},
+    }
+    record_stage(folder, previous, recipe | fields, str(data), load_examples(str(data), processor()))
+    data.unlink()
+
+
 def spectrum_tensors(base: Spec2MolModel, inputs) -> dict[str, torch.Tensor]:
     """Those of the processor's tensors that describe a query."""
-    return {name: inputs[name] for name in base.input_names}
+    return {name: inputs[name] for name in base.input_names if name in inputs}
 
 
 def train(model, inputs, steps: int, learning_rate: float = 5e-3) -> list[float]:

@@ -104,6 +104,7 @@ class Recipe:
             encoder = None
             if "encoder" in self.model:
                 encoder = DreamsModel.from_pretrained(self.model["encoder"])
+                encoder.config.num_labels, encoder.config.problem_type = 2, None  # A head's, and it has none.
                 config = config | {"encoder_config": encoder.config.to_dict()}
             config = Spec2MolConfig.from_dict(Spec2MolConfig.from_pretrained(source).to_dict() | config)
             model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)

@@ -1,10 +1,11 @@
 """What a model has seen in training, beside its weights, so that an evaluation can refuse molecules it was trained on.
 
 `training_record.json` holds the stages that led to the weights, first to last, each with its recipe, its data files
-(name and SHA-256) and the numbers of examples and molecules; and under `unknown` what nothing is known of: weights
-without a record that a stage started from, spectra without structures. `training_molecules.safetensors` holds, over
-all stages, the sorted identities of the molecules, integers of 64 bits made from the first InChIKey block: 4 MB for
-half a million molecules, and the odds that any of a thousand others passes for one of them are 1 to 4e10."""
+(name, SHA-256, rows by licence, source and contributor) and the numbers of examples and molecules; and under `unknown`
+what nothing is known of: weights without a record that a stage started from, spectra without structures.
+`training_molecules.safetensors` holds, over all stages, the sorted identities of the molecules, integers of 64 bits
+made from the first InChIKey block: 4 MB for half a million molecules, and the odds that any of a thousand others
+passes for one of them are 1 to 4e10."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from transformers.utils import cached_file
 
 from ..chemistry_spec2mol import inchikey_block
 from ..data.examples import data_files, molecule_identity
+from ..data.provenance import provenance
 
 RECORD = "training_record.json"
 MOLECULES = "training_molecules.safetensors"
@@ -62,7 +64,7 @@ def record_stage(
             stages += record.stages
             unknown += record.unknown
             molecules.append(record.molecules)
-    data = [{"file": Path(file).name, "sha256": file_sha256(file)} for file in data_files(files)]
+    data = [{"file": Path(file).name, "sha256": file_sha256(file)} | provenance(file) for file in data_files(files)]
     if not len(molecules[0]):
         unknown += [file["file"] for file in data]
     counts = {"examples": len(dataset), "molecules": len(molecules[0])}

@@ -286,7 +286,7 @@ class TestPreTraining:
     def test_contrast_loss(self, model, pairs):
         """Symmetric cross-entropy; spectra of one molecule share the target, and 0.1 of it is spread over all."""
         identity = torch.tensor([7, 7, 9, 8])
-        features = {name: pairs[name] for name in model.model.input_names}
+        features = builders.spectrum_tensors(model.model, pairs)
         spectrum_features = model.model.get_spectrum_features(**features).double()
         molecules = model.model.get_molecule_features(pairs["molecule_ids"], pairs["molecule_mask"]).double()
         size, temperature = len(identity), 0.07

@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from spec2mol import __version__
 from spec2mol.cli.main import VERBS, main
 
 
@@ -29,7 +31,13 @@ def test_every_verb_has_help(verb, capsys):
 def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
-    assert capsys.readouterr().out.startswith("0.")
+    assert capsys.readouterr().out.startswith(f"spec2mol {__version__}, torch ")
+
+
+def test_the_version_is_the_same_everywhere():
+    root = Path(__file__).parents[3]
+    assert f"\nversion = {__version__}\n" in (root / "setup.cfg").read_text()
+    assert f"\nversion: {__version__}\n" in (root / "CITATION.cff").read_text()
 
 
 def test_errors_are_one_line_and_exit_code_2():

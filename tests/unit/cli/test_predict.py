@@ -3,6 +3,7 @@ import gzip
 import json
 import os
 import pickle
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from spec2mol import load_model, load_spectra, predict_molecules
 from spec2mol.cli.main import main
 from spec2mol.cli.predict import SCHEMA
 from tests import builders
+from tests.pages import report_data
 
 from .conftest import entry
 
@@ -68,6 +70,48 @@ def test_known_compounds(model_folder, tmp_path):
     examples = Path(__file__).parents[3] / "examples" / "known_compounds.mgf"
     assert main(["predict", str(examples), "--model", str(model_folder), "--top-k", "1", "--output", str(output)]) == 0
     assert len(read(output)) == len(list(load_spectra(examples)))
+
+
+def test_several_files_and_standard_input(model_folder, mgf, tmp_path, monkeypatch):
+    first, second, output = mgf("a.mgf"), mgf("b.mgf", entries=[GOOD]), tmp_path / "out.tsv"
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=second.open("rb")))
+    assert (
+        main(["predict", str(first), "-", "--model", str(model_folder), "--top-k", "1", "--output", str(output)]) == 0
+    )
+    table = read(output)
+    assert list(table["query"]) == ["query 0", "query 1", "query 2", "query 3", "query 0 (2)"]
+    assert list(table["file"]) == [str(first)] * 4 + ["standard input"]
+
+
+def feature(number, *spectra):
+    return [entry(i, s).replace(f"TITLE=query {i}", f"FEATURE_ID={number}\nSCANS={10 + i}") for i, s in spectra]
+
+
+def test_a_table_by_feature_has_the_best_answer_of_all_its_spectra(model_folder, mgf, tmp_path):
+    spectra = list(enumerate(builders.spectra()))
+    path = mgf(entries=[*feature(17, *spectra[:2]), *feature(4, *spectra[2:])])
+    args = ["predict", str(path), "--model", str(model_folder), "--top-k", "2", "--output"]
+    assert main([*args, str(tmp_path / "all.tsv")]) == 0
+    assert main([*args, str(tmp_path / "best.tsv"), "--best-per-feature"]) == 0
+    every, best = read(tmp_path / "all.tsv"), read(tmp_path / "best.tsv")
+    assert list(every["query"].unique()) == ["17", "17 (2)", "4", "4 (2)"]
+    assert list(best["feature_id"]) == [17, 4]
+    assert list(best["score"]) == list(every.groupby("feature_id", sort=False)["score"].max())
+
+
+def test_annotated_mgf(model_folder, mgf, tmp_path):
+    args = ["predict", str(mgf()), "--model", str(model_folder), "--top-k", "2", "--output"]
+    assert main([*args, str(tmp_path / "out.tsv")]) == 0
+    assert main([*args, str(tmp_path / "out.mgf")]) == 0
+    table = read(tmp_path / "out.tsv")
+    written = [spectrum["metadata"]["smiles"] for spectrum in load_spectra(tmp_path / "out.mgf")]
+    assert written == list(table.loc[table["rank"] == 1, "smiles"])
+
+
+def test_a_report_beside_the_table(model_folder, mgf, tmp_path):
+    args = ["predict", str(mgf()), "--model", str(model_folder), "--top-k", "2", "--output", str(tmp_path / "out.tsv")]
+    assert main([*args, "--report", str(tmp_path / "out.html")]) == 0
+    assert len(report_data(tmp_path / "out.html")["queries"]) == read(tmp_path / "out.tsv")["query"].nunique()
 
 
 GOOD = entry(0, builders.spectra()[0])
@@ -168,6 +212,18 @@ def test_hostile_pickle_in_place_of_weights(mgf, model_folder, tmp_path, capsys)
 def test_unknown_ending_of_the_output(model_folder, mgf, tmp_path, capsys):
     line = failure(capsys, "predict", mgf(), "--model", model_folder, "--output", tmp_path / "out.xlsx")
     assert ".tsv, .jsonl, .parquet" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--report", "out.pdf"], "the ending of a report must be .html"),
+        (["--library", "lib.mgf"], "name one with --report"),
+        (["--output", "out.mgf", "--best-per-feature"], "is for tables"),
+    ],
+)
+def test_options_that_do_not_go_together(options, complaint, mgf, capsys):
+    assert complaint in failure(capsys, "predict", mgf(), *options)
 
 
 @pytest.mark.parametrize("option", ["--top-k", "--batch-size"])

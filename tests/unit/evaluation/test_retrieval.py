@@ -54,7 +54,7 @@ def test_ranks_are_those_of_the_models_own_scores(batch_size):
     spectra = processor(spectra=builders.spectra(), return_tensors="pt")
     molecules = processor(molecules=listed, return_tensors="pt")
     scores = model.score(spectra, molecules)
-    features = model.get_spectrum_features(**{name: spectra[name] for name in model.model.input_names})
+    features = model.get_spectrum_features(**builders.spectrum_tensors(model.model, spectra))
     cosine = model.model.projector.similarity(features, model.get_molecule_features(**molecules))
     for i in range(4):
         for name, row in (("itc", cosine[i]), ("itm", scores[i])):

@@ -1,0 +1,141 @@
+"""Does a staged folder answer a stranger as its source answers us?"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers.dynamic_module_utils import get_imports, get_relative_imports
+
+from ..data.examples import SPECTRUM_COLUMNS
+from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
+from ..processing_spec2mol import Spec2MolProcessor
+from ..saving import AUTO_MAPS
+from . import fresh_process
+
+COMMIT = "0" * 40  # a cache names snapshots by commit; this one was not made yet
+
+
+class VerificationError(ValueError):
+    """The message starts with the file that is wrong."""
+
+
+def expect(
+    model: Spec2MolForConditionalGeneration,
+    processor: Spec2MolProcessor,
+    spectra: Sequence[Mapping],
+    molecules: Sequence[str] | None = None,
+) -> dict:
+    """The questions and, in float32, the answers of `model`, as `verify` takes them.
+
+    Args:
+        spectra: dicts with `mzs`, `intensities` and what else is known.
+        molecules: SMILES, as many; by default unbranched alkanes, which every SELFIES vocabulary writes.
+    """
+    model.float().eval()
+    pretraining = Spec2MolForPreTraining(model.config)
+    pretraining.model = model.model
+    spectra = [{key: _plain(spectrum[key]) for key in SPECTRUM_COLUMNS if key in spectrum} for spectrum in spectra]
+    molecules = ["C" * length for length in range(1, len(spectra) + 1)] if molecules is None else list(molecules)
+    parts = processor, processor.feature_extractor, model, model.model, pretraining
+    return {
+        "spectra": spectra,
+        "molecules": molecules,
+        "config": sorted(model.config.to_dict()),
+        "answers": fresh_process.answers(*parts, spectra, molecules),
+    }
+
+
+def _plain(value):
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def verify(folder: str | Path, repo_id: str, expected: dict) -> str:
+    """Loads `folder` as a stranger gets it from the Hub: in a fresh process that does not find spec2mol, offline, as
+    `repo_id` from a cache of the Hub's layout, by every Auto class. Returns what was compared.
+
+    Raises:
+        VerificationError: a file is missing or damaged, cannot be loaded, or answers otherwise than expected.
+    """
+    check_files(Path(folder))
+    with TemporaryDirectory(prefix="spec2mol-verify-") as home:
+        repository = Path(home, "cache", f"models--{repo_id.replace('/', '--')}")
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(COMMIT)
+        shutil.copytree(folder, repository / "snapshots" / COMMIT, copy_function=_link)
+        return run_fresh_process(repo_id, expected, home)
+
+
+def check_files(folder: Path):
+    """All that can be seen without loading: the auto map is whole, all code that it reaches is there, the weights are
+    safetensors that open. Raises VerificationError."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VerificationError(f"config.json: {error}") from None
+    auto_map = config.get("auto_map", {})
+    if absent := AUTO_MAPS["spec2mol"].keys() - auto_map.keys():
+        raise VerificationError(f"config.json: its auto_map lacks {', '.join(sorted(absent))}")
+
+    wanted = {f"{reference.split('.')[0]}.py": "the auto_map of config.json" for reference in auto_map.values()}
+    checked = set()
+    while left := wanted.keys() - checked:
+        name = min(left)
+        if not (folder / name).is_file():
+            raise VerificationError(f"{name}: missing, but needed by {wanted[name]}")
+        for package in get_imports(folder / name):
+            if package == "spec2mol" or find_spec(package) is None:
+                raise VerificationError(f"{name}: imports {package}, which a stranger does not have")
+        wanted = {f"{module}.py": name for module in get_relative_imports(folder / name)} | wanted
+        checked.add(name)
+
+    check_weights(folder)
+
+
+def check_weights(folder: Path):
+    """Raises VerificationError."""
+    weights = [*folder.glob("model*.safetensors"), *folder.glob("adapter_model.safetensors")]
+    if not weights:
+        raise VerificationError(f"model.safetensors: not in {folder}")
+    for path in sorted(weights):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise VerificationError(f"{path.name}: damaged ({error})") from None
+
+
+def run_fresh_process(name: str | Path, expected: dict, home: str | Path) -> str:
+    """`home`: an empty folder, or one whose `cache` is a Hub cache that holds `name`. As `verify` otherwise."""
+    expected_file = Path(home, "expected.pt")
+    torch.save(expected, expected_file)
+    places = {"HF_HOME": "", "HF_HUB_CACHE": "cache", "HF_MODULES_CACHE": "modules"}
+    environment = os.environ | {key: str(Path(home, place)) for key, place in places.items()} | {"HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_TOKEN", None)
+    # -I: no PYTHONPATH, no working directory, no user's packages in front of the libraries.
+    process = subprocess.run(
+        [sys.executable, "-I", fresh_process.__file__, str(name), str(expected_file)],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        *details, last = process.stderr.strip().splitlines() or [f"the process ended with code {process.returncode}"]
+        raise VerificationError(last) from (RuntimeError("\n".join(details)) if details else None)
+    return process.stdout.strip()
+
+
+def _link(source, target):
+    """Hard link: weights may be large."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

@@ -1,0 +1,137 @@
+"""The Space in a real browser: click, see structures; download; read errors as sentences."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.request import urlopen
+
+import pandas as pd
+import pytest
+
+from spec2mol.saving import save_for_hub
+from tests import builders
+
+pytest.importorskip("gradio", reason="the Space needs the extra `demo`")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    """Address of the running app, with a tiny model."""
+    folder = tmp_path_factory.mktemp("model")
+    save_for_hub(*builders.trained(steps=60), folder)
+    environment = os.environ | {"SPEC2MOL_MODEL": str(folder), "PYTHONUNBUFFERED": "1"}
+    with tempfile.TemporaryFile("w+") as output:
+        command = [sys.executable, str(ROOT / "space" / "app.py")]
+        app = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
+        try:
+            yield address(app, output)
+        finally:
+            app.terminate()
+            app.wait(30)
+
+
+def address(app, output, seconds=180):
+    import time
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and app.poll() is None:
+        output.seek(0)
+        if found := re.search(r"http://127\.0\.0\.1:\d+", output.read()):
+            return found[0]
+        time.sleep(0.2)
+    output.seek(0)
+    raise AssertionError(f"the app did not start:\n{output.read()}")
+
+
+@pytest.fixture
+def page(browser, space):
+    """The app, opened; nothing outside of it may be asked for."""
+    from selenium.webdriver.common.by import By
+
+    browser.requests()
+    browser.set_window_size(1400, 1000)
+    browser.get(space)
+    browser.wait("document.querySelector('#propose')", "the app is drawn")
+    page = Page(browser, By.CSS_SELECTOR)
+    yield page
+    assert {url for url in browser.requests() if not url.startswith((space, "ws"))} <= {"about:srcdoc"}
+
+
+class Page:
+    def __init__(self, browser, css):
+        self.browser, self.css = browser, css
+
+    def write(self, field, text):
+        self.browser.find_element(self.css, f"#{field} textarea, #{field} input").send_keys(text)
+
+    def propose(self):
+        self.browser.find_element(self.css, "#propose").click()
+
+    def inside_report(self, script):
+        """What a script gives inside of the report, once the report is drawn."""
+        frame = self.browser.wait(lambda: self.browser.find_elements(self.css, "#report"), "the report is there")[0]
+        self.browser.switch_to.frame(frame)
+        try:
+            self.browser.wait("document.querySelector('.best svg.structure')", "structures are drawn")
+            return self.browser.execute_script(script)
+        finally:
+            self.browser.switch_to.default_content()
+
+    def error(self):
+        """Text of the message on the screen."""
+        script = "[...document.querySelectorAll('.toast-body')].map((node) => node.innerText).join(' ')"
+        return self.browser.wait(script, "an error is shown").replace("\n", " ")
+
+
+DRAWN = """return {
+  ids: [...document.querySelectorAll('.query > .row b')].map((node) => node.textContent),
+  structures: document.querySelectorAll('.answer svg.structure path').length,
+  peaks: document.querySelectorAll('.query:first-child .sticks line').length }"""
+
+
+def test_an_example_is_answered_and_the_results_can_be_downloaded(page, tmp_path):
+    page.browser.find_element("xpath", "//button[contains(., 'Caffeine')]").click()
+    page.browser.wait(
+        "document.querySelector('#peaks textarea').value.includes('138.0662')", "the example fills the form"
+    )
+    page.propose()
+    drawn = page.inside_report(DRAWN)
+    assert drawn["ids"] == ["pasted spectrum"]
+    assert drawn["structures"] > 0 and drawn["peaks"] == 7
+
+    links = "[...document.querySelectorAll('a[download]')].map((link) => link.href)"
+    files = {url.rsplit("/", 1)[1]: url for url in page.browser.wait(f"{links}", "files to download")}
+    assert set(files) == {"answers.tsv", "embeddings.parquet", "report.html"}
+    for name, url in files.items():
+        (tmp_path / name).write_bytes(urlopen(url).read())
+    assert pd.read_csv(tmp_path / "answers.tsv", sep="\t")["rank"].iloc[0] == 1
+    (vector,) = pd.read_parquet(tmp_path / "embeddings.parquet")["embedding"]
+    assert len(vector) == builders.config().encoder_config.hidden_size
+
+
+def test_a_file_is_answered(page, tmp_path):
+    page.write("file", str(ROOT / "examples" / "known_compounds.mgf"))
+    page.browser.wait("document.querySelector('#file').innerText.includes('known_compounds')", "the file is uploaded")
+    page.propose()
+    assert page.inside_report(DRAWN)["ids"][:2] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "There is no spectrum: upload a file, paste peaks, or click an example."),
+        ({"peaks": "138.0662 100"}, "A peak list has no precursor: give its m/z."),
+        ({"peaks": "138.0662 100\n110 x", "precursor": "195.1"}, "a peak is not a pair of numbers"),
+        ({"peaks": "138.0662 100", "precursor": "195.1", "formula": "C8Xx"}, "Unknown element Xx in formula 'C8Xx'."),
+        ({"peaks": "hello"}, "Pasted text holds no usable MS/MS spectrum"),
+    ],
+)
+def test_errors_are_sentences(fields, sentence, page):
+    for field, text in fields.items():
+        page.write(field, text)
+    page.propose()
+    assert sentence in page.error()
