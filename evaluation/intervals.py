@@ -26,11 +26,29 @@ def bootstrap_over_molecules(
         values: one figure for each spectrum.
         molecules: its molecule's identity.
     """
+    return ratio_over_molecules(values, np.ones(len(values)), molecules, level, resamples, seed)
+
+
+def ratio_over_molecules(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    molecules: Sequence[str],
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Sum of the numerators over sum of the denominators, spectra of one molecule averaged first, and its interval, as
+    `bootstrap_over_molecules`; NaN where there is no denominator. Precision and recall are such ratios."""
     names, index = np.unique(np.asarray(molecules), return_inverse=True)
-    means = np.bincount(index, weights=values) / np.bincount(index)
+    counts = np.bincount(index)
+    above, below = (np.bincount(index, weights=np.asarray(x, float)) / counts for x in (numerators, denominators))
+    if not below.any():
+        return Interval(np.nan, np.nan, np.nan)
     draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-    low, high = np.quantile(means[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(means.mean()), float(low), float(high))
+    drawn = below[draws].sum(1)
+    ratios = above[draws].sum(1)[drawn > 0] / drawn[drawn > 0]
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(above.sum() / below.sum()), float(low), float(high))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], molecules: Sequence[str]) -> Interval:

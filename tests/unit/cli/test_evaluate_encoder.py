@@ -1,0 +1,62 @@
+import pandas as pd
+import pytest
+import torch
+
+from spec2mol import (
+    DreamsConfig,
+    DreamsForSequenceClassification,
+    DreamsForSpectralEmbedding,
+    Spec2MolFeatureExtractor,
+)
+from spec2mol.cli.main import main
+from spec2mol.data.examples import load_spectra_examples
+from spec2mol.data.labels import LabelledSpectraCollator, fingerprint, fluorine, identity
+from spec2mol.saving import save_for_hub
+from tests import builders
+
+MOLECULES = ("CCO", "CCF", "NC1=CC=CC=C1", "CCCF")
+FEATURES = Spec2MolFeatureExtractor(num_peaks=8, conditions=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two ions of each molecule, with peaks of their own."""
+    rows = [
+        builders.spectrum(7 * i + j, num_peaks=6, precursor_mz=100.0 + 40 * i + 22 * j, formula="C2H6O")
+        | {"smiles": smiles, "inchikey": f"{i}" * 14, "identifier": f"{i}.{j}"}
+        for i, smiles in enumerate(MOLECULES)
+        for j in range(2)
+    ]
+    path = tmp_path_factory.mktemp("data") / "val.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def evaluate(head, label, data, folder, capsys, **config):
+    """Learns the rows by heart; what the command prints of that."""
+    torch.manual_seed(0)
+    model = head(DreamsConfig(**builders.ENCODER, **config))
+    rows = load_spectra_examples(data, 8, fingerprint_size=64).to_list()
+    builders.train(model, LabelledSpectraCollator(FEATURES, label)(rows), steps=150, learning_rate=1e-2)
+    save_for_hub(model, FEATURES, folder)
+    assert main(["evaluate-encoder", "--model", str(folder), "--data", str(data)]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_fingerprint(data, tmp_path, capsys):
+    fields = {"num_labels": 64, "problem_type": "multi_label_classification"}
+    printed = evaluate(DreamsForSequenceClassification, fingerprint, data, tmp_path, capsys, **fields)
+    assert "Tanimoto" in printed and "with peaks 1.000" in printed and "peaks removed" in printed
+    assert "8 spectra of 4 molecules" in printed
+
+
+def test_fluorine(data, tmp_path, capsys):
+    labels = {"id2label": {0: "no fluorine", 1: "fluorine"}, "label2id": {"no fluorine": 0, "fluorine": 1}}
+    printed = evaluate(DreamsForSequenceClassification, fluorine, data, tmp_path, capsys, **labels)
+    assert "with peaks 1.000 1.000" in printed  # precision, recall
+
+
+def test_similarity(data, tmp_path, capsys):
+    printed = evaluate(DreamsForSpectralEmbedding, identity, data, tmp_path, capsys)
+    assert "embeddings 1.000 1.000" in printed  # among all spectra, among those of other ions
+    assert "plain cosine" in printed and "precursor m/z alone" in printed
