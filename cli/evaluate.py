@@ -115,7 +115,8 @@ def show(title, notes, tables, args, track):
 
 def command(args, track) -> str:
     """What gives the figures of a track again."""
-    words = ["spec2mol", "evaluate", "--model", args.model, "--data", args.data, "--track", track]
+    words = ["spec2mol", "evaluate"] + (["--model", args.model] if args.model != DEFAULT_MODEL else [])
+    words += ["--data", args.data, "--track", track]
     for option in ("train", "candidates", "limit_per_molecule", "mces"):
         if (value := getattr(args, option)) is not None:
             words += [f"--{option.replace('_', '-')}", value]
