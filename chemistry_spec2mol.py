@@ -47,8 +47,10 @@ def _require(module, name):
         raise ImportError(f"{name} is needed to read and write molecules: pip install rdkit selfies")
 
 
+@functools.lru_cache(maxsize=1024)  # One molecule is asked for its key, its formula, its fingerprint.
 def _flat_molecule(smiles):
-    """RDKit molecule without stereochemistry and isotope labels, or None if `smiles` is no molecule (so is "*")."""
+    """RDKit molecule without stereochemistry and isotope labels, not to be changed by the caller; None if `smiles` is
+    no molecule (so is "*")."""
     _require(Chem, "rdkit")
     with BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
@@ -111,7 +113,7 @@ _ORGANIC_SUBSET = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I"]
 
 @functools.cache
 def symbol_1x(symbol):
-    """SELFIES 1.0.4 spelling of one 2.x symbol; the way back is `selfies.compatibility.modernize_symbol`."""
+    """SELFIES 1.0.4 spelling of one 2.x symbol; `symbol_2x` is the way back."""
     if match := re.fullmatch(r"\[([=#]?)Branch([123])\]", symbol):
         return f"[Branch{match[2]}_{1 + ['', '=', '#'].index(match[1])}]"
     if match := re.fullmatch(r"\[([=#])Ring([123])\]", symbol):
@@ -126,6 +128,12 @@ def symbol_1x(symbol):
     hydrogens = {None: "", "0": "", "1": "H"}.get(hydrogens, f"H{hydrogens}")
     charge = "" if sign is None else sign + ("" if charge == "1" else charge)
     return f"[{bond}{element}{hydrogens}{charge}expl]"
+
+
+def symbol_2x(symbol):
+    """2.x spelling of one SELFIES 1.0.4 symbol; what is no such symbol comes back as it is."""
+    _require(selfies, "selfies")
+    return modernize_symbol(symbol)
 
 
 def _check_dialect(dialect):
@@ -170,7 +178,7 @@ def from_selfies(text: str, dialect: str = "2.x") -> str | None:
     try:
         symbols = selfies.split_selfies(text.replace(" ", ""))
         # The same as decoder(compatible=True), which warns at every call.
-        text = "".join(modernize_symbol(symbol) if dialect == "1.x" else symbol for symbol in symbols)
+        text = "".join(symbol_2x(symbol) if dialect == "1.x" else symbol for symbol in symbols)
         smiles = selfies.decoder(text)
     except (selfies.DecoderError, ValueError):  # ValueError: a bracket that is not closed
         return None
@@ -376,5 +384,6 @@ __all__ = [
     "selfies_dialect",
     "set_special_tokens",
     "symbol_1x",
+    "symbol_2x",
     "to_selfies",
 ]

@@ -133,6 +133,7 @@ class Spec2MolConfig(PreTrainedConfig):
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
     structure_config: the structure head on the soft tokens, or None.
+    ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens for each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
@@ -152,6 +153,7 @@ class Spec2MolConfig(PreTrainedConfig):
     projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     text_config: dict | PreTrainedConfig | None = None
     structure_config: dict | PreTrainedConfig | None = None
+    ranking: dict | None = None
     num_query_tokens: int = 32
     soft_token_id: int = 4
     contrast_size: int = 256

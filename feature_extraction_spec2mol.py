@@ -96,7 +96,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
             precursor_mz = [precursor_mz] * len(spectra)
         if len(precursor_mz) != len(spectra):
             raise ValueError(f"{len(spectra)} spectra but {len(precursor_mz)} precursor m/z")
-        records = [self._record(*pair, index) for index, pair in enumerate(zip(spectra, precursor_mz, strict=True))]
+        records = [self.record(*pair, index) for index, pair in enumerate(zip(spectra, precursor_mz, strict=True))]
 
         tokens = [self._tokens(record, index) for index, record in enumerate(records)]
         longest = max((len(t) for t in tokens), default=0)
@@ -113,7 +113,9 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
             features |= self._conditions(records)
         return BatchFeature(features, tensor_type=return_tensors)
 
-    def _record(self, spectrum, precursor_mz, index: int) -> dict[str, Any]:
+    def record(self, spectrum, precursor_mz: float | None = None, index: int = 0) -> dict[str, Any]:
+        """What is known of one spectrum, by the names above; the arguments are those of a call. Raises ValueError for
+        an array of another shape."""
         if isinstance(spectrum, Mapping):
             record = dict(spectrum)
         elif hasattr(spectrum, "metadata"):

@@ -73,8 +73,7 @@ class Spec2MolProcessor(ProcessorMixin):
 
         batch = len(data["peaks"])
         if targets is None:
-            prompt = [*self._soft_tokens, self.tokenizer.bos_token_id]
-            data["input_ids"], data["attention_mask"] = self.pad([prompt] * batch)
+            data["input_ids"], data["attention_mask"] = self.pad([self.prompt] * batch)
         else:
             if len(targets) != batch:
                 raise ValueError(f"{batch} spectra but {len(targets)} molecules")
@@ -113,6 +112,11 @@ class Spec2MolProcessor(ProcessorMixin):
     def soft_tokens(self) -> str:
         """The text of the soft tokens' places, for a conversation."""
         return self.tokenizer.mask_token * self.num_query_tokens
+
+    @property
+    def prompt(self) -> list[int]:
+        """Places of the soft tokens, and the start."""
+        return [*self._soft_tokens, self.tokenizer.bos_token_id]
 
     @property
     def _soft_tokens(self) -> list[int]:
