@@ -207,7 +207,7 @@ function bodyOf(query, width) {
   return element("div", {className: "body"},
     element("div", {className: "facts"}, facts.map(([name, value]) => element("span", {}, `${name} `, element("b", {textContent: value})))),
     spectrumOf(query, plotWidth),
-    best ? answerOf(query, best, 1, "answer best") : element("p", {className: "soft"}, "None of the symbols that the model wrote is a molecule."),
+    best ? answerOf(query, best, 1, "answer best") : element("p", {className: "soft"}, query.problem ?? "Nothing that the model wrote is a molecule."),
     element("div", {className: "answers"}, 
       query.match?.molecule != null && libraryOf(query),
       others.map((answer, i) => answerOf(query, answer, i + 2, "answer"))),

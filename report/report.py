@@ -66,6 +66,7 @@ class Report:
             "energy": spectrum["collision_energy"],
             "instrument": spectrum["instrument_type"],
             "formula": spectrum["formula"],
+            "problem": getattr(candidates, "problem", None),  # Why there are none, where the decoder says it.
             "answers": [self._answer(candidate, spectrum) for candidate in candidates],
         }
         query |= _peaks(spectrum, best, self.ppm)

@@ -127,7 +127,8 @@ with gr.Blocks(title="spec2mol", analytics_enabled=False) as app:
     gr.Examples(rows, [text, precursor_mz, adduct, energy, formula], example_labels=names, label="Known compounds")
     page = gr.HTML()
     files = gr.File(label="Report, table and embeddings to download", file_count="multiple", interactive=False)
-    button.click(answer, [file, text, precursor_mz, adduct, energy, formula, top_k], [page, files])
+    fields = [file, text, precursor_mz, adduct, energy, formula, top_k]
+    button.click(answer, fields, [page, files], scroll_to_output=True)
 
 # Fonts of the system: nothing is fetched from elsewhere.
 THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
+import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -24,27 +24,25 @@ def space(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     save_for_hub(*builders.trained(steps=60), folder)
     environment = os.environ | {"SPEC2MOL_MODEL": str(folder), "PYTHONUNBUFFERED": "1"}
-    with tempfile.TemporaryFile("w+") as output:
+    log = folder / "log.txt"
+    with log.open("w") as output:
         command = [sys.executable, str(ROOT / "space" / "app.py")]
-        app = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
-        try:
-            yield address(app, output)
-        finally:
-            app.terminate()
-            app.wait(30)
+        app = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield address(app, log)
+    finally:
+        app.terminate()
+        app.wait(60)
 
 
-def address(app, output, seconds=180):
-    import time
-
+def address(app, log, seconds=600):
+    """What the app says when it is ready."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and app.poll() is None:
-        output.seek(0)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", output.read()):
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
             return found[0]
         time.sleep(0.2)
-    output.seek(0)
-    raise AssertionError(f"the app did not start:\n{output.read()}")
+    raise AssertionError(f"the app did not start:\n{log.read_text()}")
 
 
 @pytest.fixture
@@ -74,6 +72,7 @@ class Page:
     def inside_report(self, script):
         """What a script gives inside of the report, once the report is drawn."""
         frame = self.browser.wait(lambda: self.browser.find_elements(self.css, "#report"), "the report is there")[0]
+        self.browser.execute_script("arguments[0].scrollIntoView()", frame)  # It is drawn as it is scrolled to.
         self.browser.switch_to.frame(frame)
         try:
             self.browser.wait("document.querySelector('.best svg.structure')", "structures are drawn")
