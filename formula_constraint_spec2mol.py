@@ -178,7 +178,7 @@ class Vocabulary:
         self.lowest_valence = self.valence[:, 0]
         self.rise = self.valence[np.arange(len(atoms)), self.atom_bonds] - self.lowest_valence
         # Rows: what molecules without positive net charge may hold, and cations
-        carriers = np.array([element in _CATIONIC for element in elements])
+        carriers = np.array([element in _CATIONIC for element in elements], bool)
         self.usable = np.stack([(self.atom_charge <= 0) | carriers[self.atom_element], np.ones(len(atoms), bool)])
 
         def best(values):

@@ -32,6 +32,8 @@ FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instr
 MAX_FORMULAS = 5  # that share a pool
 MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
 
+REVIVAL = 8  # tokens after which dead samples go on as copies; at fixed places, whatever else is in the batch
+
 
 class Candidate(NamedTuple):
     """One proposed structure. score: log likelihood of its SELFIES given the spectrum (natural log, 0 is certain);
@@ -99,8 +101,10 @@ def predict_molecules(
     while batch := list(islice(spectra, batch_size)):
         plans = [plan_queries(processor, spectrum, num_samples, constrain, ppm) for spectrum in batch]
         queries = [query for asked, _ in plans for query in asked]
-        soft_tokens = encode_queries(model, processor, queries)
-        pools = sample_molecules(model, processor, queries, soft_tokens, max_new_tokens)
+        soft_tokens, pools = torch.empty(0), []
+        if queries:
+            soft_tokens = encode_queries(model, processor, queries)
+            pools = sample_molecules(model, processor, queries, soft_tokens, max_new_tokens)
         first = 0
         for asked, problem in plans:
             own = slice(first, first := first + len(asked))
@@ -204,17 +208,16 @@ def sample_molecules(
     derivations = Derivations(tokenizer, [query.formula for query in queries]).select(owner)
     ids = np.zeros((len(owner), longest), np.int64)
     likelihood = np.zeros(len(owner))
-    running = np.ones(len(owner), bool)
+    running, dead = np.ones(len(owner), bool), np.zeros(len(owner), bool)
     cache.batch_select_indices(torch.from_numpy(owner).to(model.device))
     logits = output.logits[owner, -1]
 
     pools = [[] for _ in queries]
-    generator = torch.Generator().manual_seed(0)
     for step in range(longest):
         log_p = logits.float().log_softmax(-1)
         log_p[:, forbidden] = -torch.inf
-        # The largest of log p plus Gumbel noise is a sample from p.
-        noise = -torch.empty(max(counts), log_p.shape[1]).exponential_(generator=generator).log()
+        # The largest of log p plus Gumbel noise is a sample from p. That of a sample depends on its number alone.
+        noise = torch.from_numpy(np.random.default_rng(step).gumbel(size=(max(counts), log_p.shape[1]))).float()
         chosen = (derivations.constrain(log_p) + noise[number].to(log_p.device)).argmax(-1)
         ids[:, step] = chosen.cpu().numpy()
         likelihood += log_p.gather(1, chosen[:, None])[:, 0].double().cpu().numpy()
@@ -222,14 +225,16 @@ def sample_molecules(
         ended = running & (ids[:, step] == tokenizer.eos_token_id)
         for row in np.flatnonzero(ended):
             pools[owner[row]].append(Sample(tuple(ids[row, :step].tolist()), float(likelihood[row])))
-        running &= ~ended & (derivations.phase != DEAD)
+        dead |= derivations.phase == DEAD
+        running &= ~ended & ~dead
         if not running.any():
             break
-        if running.mean() < 0.9:  # Copying the cache costs about as much as a step.
-            source = _surviving_rows(running, derivations.phase == DEAD, owner, number)
+        revives = bool(step % REVIVAL == 0 and dead.any())
+        if revives or (running | dead).mean() < 0.9:  # Copying the cache costs about as much as a step.
+            source = _surviving_rows(running, dead, owner, number, revives)
             rows = np.flatnonzero(source >= 0)
             source = source[rows]
-            owner, number, running = owner[rows], number[rows], np.ones(len(rows), bool)
+            owner, number, running, dead = owner[rows], number[rows], running[source], dead[source]
             derivations, ids, likelihood = derivations.select(source), ids[source], likelihood[source]
             chosen = chosen[source]
             cache.batch_select_indices(torch.from_numpy(source).to(model.device))
@@ -237,10 +242,11 @@ def sample_molecules(
     return pools
 
 
-def _surviving_rows(running, dead, owner, number):
-    """For each row the one that it goes on from: itself, for a dead row another of its query, -1 for none."""
-    source = np.where(running, np.arange(len(owner)), -1)
-    for row in np.flatnonzero(dead):
+def _surviving_rows(running, dead, owner, number, revives: bool):
+    """For each row the one that it goes on from: itself, for a dead row that is revived another of its query, -1 for
+    none."""
+    source = np.where(running | (dead & (not revives)), np.arange(len(owner)), -1)
+    for row in np.flatnonzero(dead & revives):
         others = np.flatnonzero(running & (owner == owner[row]))
         if len(others):
             source[row] = others[number[row] % len(others)]

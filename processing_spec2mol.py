@@ -135,6 +135,8 @@ class Spec2MolProcessor(ProcessorMixin):
 
     def decode_molecules(self, ids) -> list[str | None]:
         """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
+        if not len(ids):  # transformers decodes no rows to one empty text.
+            return []
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         # An unknown symbol would be skipped like a special one, and the rest be another molecule.
         unknown = [self.tokenizer.unk_token_id in row for row in (ids.tolist() if hasattr(ids, "tolist") else ids)]

@@ -12,9 +12,19 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from ..evaluation.evaluator import TRACKS, add_mces, compare, for_track, load_queries, summaries, summarise
+from ..evaluation.ablation import ablate
+from ..evaluation.calibration import expected_calibration_error, first_answer_events
+from ..evaluation.evaluator import MODEL, TRACKS, add_mces, compare, for_track, load_queries, summaries, summarise
 from ..evaluation.leakage import check_disjoint, check_unseen
-from ..evaluation.report import figure_tables, retrieval_table, to_markdown, to_rich, write_section
+from ..evaluation.report import (
+    ablation_table,
+    calibration_table,
+    figure_tables,
+    retrieval_table,
+    to_markdown,
+    to_rich,
+    write_section,
+)
 from ..evaluation.retrieval import load_candidates, retrieve, without_spectrum
 from ..loading import DEFAULT_MODEL, load_model
 from ..training.record import file_sha256
@@ -50,6 +60,9 @@ def add_arguments(parser):
         metavar="PROCESSES",
         help="also MCES, slow, of one spectrum of each molecule, in so many processes (default: one a core)",
     )
+    parser.add_argument(
+        "--ablation", action="store_true", help="also the figures of each step from likelihood to ranked answers"
+    )
     parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown file to write the tables into, by section")
 
 
@@ -82,11 +95,17 @@ def run(args) -> int:
             summary["retrieval"] = ranked
         elif args.candidates:
             notes.append(NO_TEXT_BRANCH)
+        events = first_answer_events(systems[MODEL])
+        tables += [calibration_table(*pair, event) for event, pair in events.items()]
+        if args.ablation:
+            tables.append(ablation_table(ablate(model, processor, for_track(rows, track))))
         show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
         figures[track] = {s: {name: i._asdict() for name, i in of_s.items()} for s, of_s in summary.items()}
+        errors = {event: expected_calibration_error(*pair) for event, pair in events.items()}
+        figures[track] |= {"expected calibration error": errors} if errors else {}
         lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]
         if args.output:
-            plot(args.output, track, systems)
+            plot(args.output, track, systems, events)
     if args.output:
         about = {"model": args.model, "data": args.data.name, "sha256": file_sha256(args.data), "spectra": len(rows)}
         about |= {"limit_per_molecule": args.limit_per_molecule, "training_record": unseen, "figures": figures}
@@ -115,18 +134,22 @@ def show(title, notes, tables, args, track):
 
 def command(args, track) -> str:
     """What gives the figures of a track again."""
-    words = ["spec2mol", "evaluate", "--model", args.model, "--data", args.data, "--track", track]
+    words = ["spec2mol", "evaluate"] + (["--model", args.model] if args.model != DEFAULT_MODEL else [])
+    words += ["--data", args.data, "--track", track]
     for option in ("train", "candidates", "limit_per_molecule", "mces"):
         if (value := getattr(args, option)) is not None:
             words += [f"--{option.replace('_', '-')}", value]
+    words += ["--ablation"] if args.ablation else []
     return shlex.join(map(str, words))
 
 
-def plot(folder, track, systems):
+def plot(folder, track, systems, events):
     folder.mkdir(parents=True, exist_ok=True)
     if find_spec("matplotlib") is None:
         print('No plots: they need matplotlib (pip install "spec2mol[evaluation]")', file=sys.stderr)
         return
-    from ..evaluation.plots import plot_tanimoto
+    from ..evaluation.plots import plot_reliability, plot_tanimoto
 
     plot_tanimoto(folder / f"tanimoto_{track}.png", systems)
+    if events:
+        plot_reliability(folder / f"reliability_{track}.png", events)

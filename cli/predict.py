@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from ..generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
+from ..generation_spec2mol import Candidates, mass_error_ppm, predict_molecules
 from ..loading import DEFAULT_MODEL, load_model
 from ..report import Report
 from ..spectra import InputReader, load_inputs
@@ -25,6 +25,8 @@ SCHEMA = pa.schema(
         "inchikey": pa.string(),
         "formula": pa.string(),
         "score": pa.float32(),
+        "probability": pa.float32(),
+        "probability_close": pa.float32(),
         "mass_error_ppm": pa.float32(),
         "precursor_mz": pa.float64(),
         "adduct": pa.string(),
@@ -70,9 +72,11 @@ def run(args) -> int:
     report = Report(args.report, args.model, args.library) if args.report else None
     reader = load_inputs(args.files)
     answers = answer(args, reader)
-    table = []
+    table, problems = [], []
     with writer or nullcontext():
         for spectrum, candidates in answers:
+            if candidates.problem is not None:
+                problems.append(f"{spectrum['identifier']}: {candidates.problem}")
             if report is not None:
                 report.add(spectrum, candidates)
             if isinstance(writer, MgfWriter):
@@ -91,11 +95,13 @@ def run(args) -> int:
         report.write(reader)
     if args.output is None:
         print_table(table)
+    for problem in problems:
+        print(problem, file=sys.stderr)
     report_skipped(reader)
     return 0
 
 
-def answer(args, reader) -> Iterable[tuple[dict, list[Candidate]]]:
+def answer(args, reader) -> Iterable[tuple[dict, Candidates]]:
     """Each spectrum with its candidates, behind a progress bar. The model is loaded here and now."""
     if args.top_k < 1 or args.batch_size < 1:
         raise ValueError("--top-k and --batch-size must be at least 1")

@@ -46,7 +46,7 @@ def add_arguments(parser):
         metavar="STRUCTURES",
         help=".csv, .tsv or .parquet with a column `smiles`; anything else: one SMILES a line",
     )
-    parser.add_argument("--output", type=Path, required=True, help=".parquet (or .jsonl): columns as in docs/data.md")
+    parser.add_argument("--output", type=Path, required=True, help=".parquet, columns as in docs/data.md")
     parser.add_argument("--ion-mode", choices=ION_MODES, default="positive", help="default: positive")
     parser.add_argument(
         "--adduct", choices=tuple(PRECURSOR_HYDROGENS), help="default: [M+H]+, in negative mode [M-H]-"
@@ -68,8 +68,8 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    if args.output.suffix not in (".parquet", ".jsonl"):
-        raise ValueError(f"--output {args.output}: the ending must be .parquet or .jsonl")
+    if args.output.suffix != ".parquet":
+        raise ValueError(f"--output {args.output}: the ending must be .parquet")
     settings = (measured_conditions(args) if args.conditions else given_conditions(args)), args.seed
     structures = list(enumerate(read_structures(args.structures)[: args.limit]))
     workers = max(1, min(args.workers, len(structures) // STRUCTURES_PER_WORKER))

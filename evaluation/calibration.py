@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+
+CLOSE = 0.6  # Tanimoto similarity
 
 
 class ReliabilityBin(NamedTuple):
@@ -33,3 +36,18 @@ def expected_calibration_error(probabilities: Sequence[float], outcomes: Sequenc
     """Mean over answers of |mean probability - share that came true| of their bin."""
     found = reliability(probabilities, outcomes, bins)
     return sum(b.count * abs(b.predicted - b.observed) for b in found) / sum(b.count for b in found)
+
+
+def first_answer_events(frame: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What a model gives the first answers a probability of -> (probabilities, outcomes), from the lines of `compare`;
+    nothing for a model whose ranking was not fitted."""
+    events = {
+        "the first answer is right": ("probability", frame["exact_match@1"]),
+        f"its Tanimoto similarity is at least {CLOSE}": ("probability_close", frame["tanimoto@1"] >= CLOSE),
+    }
+    given = {event: (frame[column], outcome) for event, (column, outcome) in events.items()}
+    return {
+        event: (probability[probability.notna()].to_numpy(), outcome[probability.notna()].to_numpy(float))
+        for event, (probability, outcome) in given.items()
+        if probability.notna().any()
+    }

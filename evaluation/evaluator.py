@@ -69,7 +69,7 @@ def compare(
     model, processor, rows: Sequence[Mapping], library: Sequence[Mapping], track: str
 ) -> dict[str, pd.DataFrame]:
     """The model and its controls on one track: name -> lines of `score_answers`. Those of the model, with and without
-    peaks, have loss, scores and probabilities of the answers as well.
+    peaks, also have loss, scores of the answers, and probability and probability_close of the first (NaN without).
 
     library: rows of `load_queries` that the model-free controls answer from; empty for none.
     """
@@ -79,6 +79,9 @@ def compare(
         systems[name] = score_answers(rows, [[candidate.smiles for candidate in ranked] for ranked in candidates])
         systems[name]["loss"] = target_losses(model, processor, [with_likely_formula(query) for query in queries])
         systems[name]["scores"] = [[candidate.score for candidate in ranked] for ranked in candidates]
+        for field in ("probability", "probability_close"):
+            first = [getattr(ranked[0], field) if ranked else None for ranked in candidates]
+            systems[name][field] = pd.Series(first, dtype="float64")
     if library:
         queries = for_track(rows, track)
         likely = "same formula" if track == "formula" else "same precursor m/z"

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 from rich import box
 from rich.table import Table as RichTable
 
 from .calibration import expected_calibration_error, reliability
-from .intervals import Interval
+from .evaluator import summarise
+from .intervals import Interval, paired_difference
 from .retrieval import HITS
 
 STRUCTURES = {
@@ -28,6 +30,7 @@ PLAUSIBILITY = {
     "mass_match@1": "mass within 10 ppm, Top-1",
     "loss": "loss, nats a symbol",
 }
+GAIN = "tanimoto@1"
 RETRIEVAL = {
     "itc": "contrast (ITC)",
     "itm": "contrast and matching (ITC + ITM)",
@@ -65,6 +68,19 @@ def retrieval_table(ranked: Mapping[str, Interval]) -> Table:
         [label, *(ranked[f"{name}@{k}"] for k in HITS)] for name, label in RETRIEVAL.items() if f"{name}@1" in ranked
     ]
     return Table("Retrieval, the truth among the first k candidates", ["", *(f"hit@{k}" for k in HITS)], rows)
+
+
+def ablation_table(steps: Mapping[str, pd.DataFrame]) -> Table:
+    """A line for each step of `ablate`, with what it gains over the line above, over the same spectra."""
+    shown = STRUCTURES | {"formula_match@1": PLAUSIBILITY["formula_match@1"]}
+    rows, before = [], None
+    for name, frame in steps.items():
+        summary = summarise(frame)
+        gain = "" if before is None else paired_difference(frame[GAIN], before[GAIN], frame["inchikey"])
+        rows.append([name, *(summary[figure] for figure in shown if figure in summary), gain])
+        before = frame
+    columns = ["", *(label for figure, label in shown.items() if figure in summary), f"gain, {STRUCTURES[GAIN]}"]
+    return Table("Steps to the answers, each with all above it", columns, rows)
 
 
 def calibration_table(probabilities: Sequence[float], outcomes: Sequence[float], event: str) -> Table:

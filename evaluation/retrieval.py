@@ -72,14 +72,11 @@ def retrieve(
             contrast, odds = np.full((2, len(chosen), len(listed)), np.nan)
             if readable:
                 contrast[:, readable], odds[:, readable] = _scores(model, processor, [rows[i] for i in chosen], texts)
+            truth = listed.index(smiles)
+            chance = {f"chance@{k}": min(1.0, k / len(listed)) for k in HITS}
             for i, itc, itm in zip(chosen, contrast, contrast + odds, strict=True):
-                ranks = {
-                    name: rank_of_truth(scores, listed.index(smiles)) for name, scores in (("itc", itc), ("itm", itm))
-                }
-                chance = {f"chance@{k}": min(1.0, k / len(listed)) for k in HITS}
-                lines[i] = (
-                    {name: rows[i][name] for name in IDENTITY} | {"candidates": len(listed)} | _hits(ranks) | chance
-                )
+                hits = _hits({"itc": rank_of_truth(itc, truth), "itm": rank_of_truth(itm, truth)})
+                lines[i] = {name: rows[i][name] for name in IDENTITY} | {"candidates": len(listed)} | hits | chance
         progress.update(len(indices))
     progress.close()
     return pd.DataFrame(lines)

@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--train", required=True, help="parquet file of labelled spectra")
     parser.add_argument("--val", required=True, help="the same, to watch")
     parser.add_argument("--output", required=True, help="safetensors file")
-    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
+    parser.add_argument("--epochs", type=int, default=8, help="default: 8")
     parser.add_argument("--lr", type=float, default=3e-3, help="largest learning rate (default: 0.003)")
     parser.add_argument("--limit", type=int, help="use only so many molecules")
     args = parser.parse_args()

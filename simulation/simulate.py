@@ -18,8 +18,8 @@ from .model import FragmentationModel
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 MAX_PEAKS = 60
 MERGE_PPM = 5.0  # peaks closer than this are one
-# The model gives the mean of what spectra of such molecules look like; a single spectrum has fewer peaks. With these two
-# there are as many peaks, and as many above a tenth of the base peak, as in measured spectra (see docs/simulation.md).
+# The model gives the mean of what spectra of such molecules look like; a single spectrum has fewer peaks. With these
+# two there are as many peaks, and as many above a tenth of the base peak, as in measured spectra (docs/simulation.md).
 SHARPNESS = 1.25  # exponent
 MIN_INTENSITY = 0.02  # of the base peak
 

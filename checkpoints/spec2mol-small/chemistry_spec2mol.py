@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 try:
     from rdkit import Chem
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
     from rdkit.Chem.rdMolDescriptors import CalcMolFormula
     from rdkit.rdBase import BlockLogs
 except ImportError:
@@ -46,8 +47,10 @@ def _require(module, name):
         raise ImportError(f"{name} is needed to read and write molecules: pip install rdkit selfies")
 
 
+@functools.lru_cache(maxsize=1024)  # One molecule is asked for its key, its formula, its fingerprint.
 def _flat_molecule(smiles):
-    """RDKit molecule without stereochemistry and isotope labels, or None if `smiles` is no molecule (so is "*")."""
+    """RDKit molecule without stereochemistry and isotope labels, not to be changed by the caller; None if `smiles` is
+    no molecule (so is "*")."""
     _require(Chem, "rdkit")
     with BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
@@ -67,6 +70,13 @@ def canonical_smiles(smiles: str) -> str | None:
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
+def random_smiles(smiles: str, seed: int) -> str | None:
+    """SMILES of the flat molecule from a random atom on, by branches in a random order: the same for the same seed.
+    None if `smiles` cannot be parsed."""
+    molecule = _flat_molecule(smiles)
+    return None if molecule is None else Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed)[0]
+
+
 def inchikey(smiles: str) -> str | None:
     """InChIKey (27 characters) of the flat molecule; None if `smiles` cannot be parsed or has no InChI."""
     molecule = _flat_molecule(smiles)
@@ -80,6 +90,12 @@ def inchikey_block(smiles: str) -> str | None:
     """First block (14 characters) of the InChIKey: the identity of a molecule everywhere in spec2mol."""
     key = inchikey(smiles)
     return None if key is None else key[:14]
+
+
+def morgan_fingerprint(smiles: str, size: int = 2048):
+    """Morgan fingerprint of radius 2, `(size,)` uint8 of 0 and 1; None if `smiles` cannot be parsed."""
+    molecule = _flat_molecule(smiles)
+    return None if molecule is None else GetMorganGenerator(radius=2, fpSize=size).GetFingerprintAsNumPy(molecule)
 
 
 def molecular_formula(smiles: str) -> str | None:
@@ -97,7 +113,7 @@ _ORGANIC_SUBSET = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I"]
 
 @functools.cache
 def symbol_1x(symbol):
-    """SELFIES 1.0.4 spelling of one 2.x symbol; the way back is `selfies.compatibility.modernize_symbol`."""
+    """SELFIES 1.0.4 spelling of one 2.x symbol; `symbol_2x` is the way back."""
     if match := re.fullmatch(r"\[([=#]?)Branch([123])\]", symbol):
         return f"[Branch{match[2]}_{1 + ['', '=', '#'].index(match[1])}]"
     if match := re.fullmatch(r"\[([=#])Ring([123])\]", symbol):
@@ -112,6 +128,12 @@ def symbol_1x(symbol):
     hydrogens = {None: "", "0": "", "1": "H"}.get(hydrogens, f"H{hydrogens}")
     charge = "" if sign is None else sign + ("" if charge == "1" else charge)
     return f"[{bond}{element}{hydrogens}{charge}expl]"
+
+
+def symbol_2x(symbol):
+    """2.x spelling of one SELFIES 1.0.4 symbol; what is no such symbol comes back as it is."""
+    _require(selfies, "selfies")
+    return modernize_symbol(symbol)
 
 
 def _check_dialect(dialect):
@@ -156,7 +178,7 @@ def from_selfies(text: str, dialect: str = "2.x") -> str | None:
     try:
         symbols = selfies.split_selfies(text.replace(" ", ""))
         # The same as decoder(compatible=True), which warns at every call.
-        text = "".join(modernize_symbol(symbol) if dialect == "1.x" else symbol for symbol in symbols)
+        text = "".join(symbol_2x(symbol) if dialect == "1.x" else symbol for symbol in symbols)
         smiles = selfies.decoder(text)
     except (selfies.DecoderError, ValueError):  # ValueError: a bracket that is not closed
         return None
@@ -320,6 +342,13 @@ def _known_adduct(name):
     return ADDUCTS[name]
 
 
+def adduct_composition(adduct: str) -> dict[str, int]:
+    """Atoms that ionisation adds (> 0) or takes (< 0): "[M-H2O+H]+" -> {"H": -1, "O": -1}. Raises ValueError for an
+    unknown adduct."""
+    _known_adduct(adduct)
+    return dict(_read_adduct(adduct)[0])
+
+
 def neutral_mass(precursor_mz: float, adduct: str) -> float:
     """Mass (Da) of the molecule M whose ion `adduct` has this m/z (Da). Raises ValueError for an unknown adduct."""
     shift, charge, _ = _known_adduct(adduct)
@@ -339,18 +368,22 @@ __all__ = [
     "SELFIES_DIALECTS",
     "SPECIAL_TOKENS",
     "Adduct",
+    "adduct_composition",
     "canonical_smiles",
     "formula_mass",
     "from_selfies",
     "inchikey",
     "inchikey_block",
     "molecular_formula",
+    "morgan_fingerprint",
     "neutral_mass",
     "normalize_adduct",
     "parse_formula",
     "precursor_mz",
+    "random_smiles",
     "selfies_dialect",
     "set_special_tokens",
     "symbol_1x",
+    "symbol_2x",
     "to_selfies",
 ]

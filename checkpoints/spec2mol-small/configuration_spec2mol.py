@@ -40,12 +40,16 @@ class DreamsConfig(PreTrainedConfig):
     attend_to_padding (`bool`): the official behaviour: real tokens attend to the zero tokens that pad each spectrum to
         `num_peaks + 1` tokens. False hides the padding, the natural choice for a model trained here.
     num_peaks (`int`): peaks beside the precursor token; 60 in the official pre-training, 100 in its embedding model.
+    num_fragment_elements (`int`): elements that explained peaks are counted in, see `FragmentEmbeddings`; 0 = peaks
+        are m/z and intensity alone, as the official model's.
     mz_bin_size (`float`): width in Da of the m/z classes of masked-peak pre-training.
     focal_loss_gamma, retention_order_weight (`float`): of the pre-training loss.
+    contrast_temperature (`float`): cosines are divided by it in the loss of `DreamsForSpectralEmbedding`.
     """
 
     model_type = "dreams"
     base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
 
     peak_hidden_size: int = 44
     fourier_hidden_size: int = 980
@@ -59,12 +63,14 @@ class DreamsConfig(PreTrainedConfig):
     mass_difference_bias: bool = True
     attend_to_padding: bool = True
     num_peaks: int = 60
+    num_fragment_elements: int = 0
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     layer_norm_eps: float = 1e-5
     mz_bin_size: float | int = 0.05
     focal_loss_gamma: float | int = 5.0
     retention_order_weight: float | int = 0.2
+    contrast_temperature: float | int = 0.1
 
     @property
     def hidden_size(self) -> int:
@@ -98,6 +104,25 @@ class ConditionConfig(PreTrainedConfig):
 
 
 @strict
+class StructureConfig(PreTrainedConfig):
+    r"""
+    Configuration of the structure head, which predicts the molecule's fingerprint and element counts from the soft
+    tokens: auxiliary losses in training, and a fast score of candidates.
+
+    fingerprint_size (`int`): bits of the Morgan fingerprint, radius 2.
+    num_elements (`int`): elements that are counted, in the feature extractor's order.
+    hidden_size (`int`): width of the hidden layer.
+    """
+
+    model_type = "spec2mol_structure"
+    base_config_key = "structure_config"
+
+    fingerprint_size: int = 2048
+    num_elements: int = 13
+    hidden_size: int = 512
+
+
+@strict
 class Spec2MolConfig(PreTrainedConfig):
     r"""
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
@@ -107,6 +132,8 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
+    structure_config: the structure head on the soft tokens, or None.
+    ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens for each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
@@ -118,12 +145,15 @@ class Spec2MolConfig(PreTrainedConfig):
         "condition_config": SubConfigSpec(config_class=ConditionConfig, optional=True),
         "projector_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer", optional=True),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
+        "structure_config": SubConfigSpec(config_class=StructureConfig, optional=True),
     }
 
     encoder_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     condition_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     text_config: dict | PreTrainedConfig | None = None
+    structure_config: dict | PreTrainedConfig | None = None
+    ranking: dict | None = None
     num_query_tokens: int = 32
     soft_token_id: int = 4
     contrast_size: int = 256
@@ -145,6 +175,7 @@ class Spec2MolConfig(PreTrainedConfig):
 
 AutoConfig.register("dreams", DreamsConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
+AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
-__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig"]
+__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig", "StructureConfig"]

@@ -8,6 +8,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from transformers.utils import logging
 
 from .chemistry_spec2mol import ADDUCTS, parse_formula
+from .formulas_spec2mol import FRAGMENT_ELEMENTS, explain_peaks
 
 logger = logging.get_logger(__name__)
 
@@ -39,18 +40,21 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
     Args:
         num_peaks: peaks kept beside the precursor.
         precursor_intensity: the intensity that marks the precursor token.
+        explain_ppm: where the formula is known, also return the element counts of the sub-formula that lies nearest to
+            each peak within so many ppm; None = do not. For encoders with `num_fragment_elements`.
         conditions: also return the condition tensors that `Spec2MolModel` reads.
         adducts, instrument_types, elements: vocabularies of the conditions; id 0 is unknown. They travel with a saved
             model, so that later versions may extend the defaults.
     """
 
-    model_input_names = ["peaks", "peaks_mask"]
+    model_input_names = ["peaks", "peaks_mask", "fragment_counts"]
     model_input_names += ["condition_ids", "condition_values", "formula_counts", "condition_mask"]
 
     def __init__(
         self,
         num_peaks: int = 60,
         precursor_intensity: float = 1.1,
+        explain_ppm: float | None = None,
         conditions: bool = True,
         adducts: Sequence[str] = tuple(ADDUCTS),
         instrument_types: Sequence[str] = INSTRUMENT_TYPES,
@@ -60,6 +64,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         super().__init__(**kwargs)
         self.num_peaks = num_peaks
         self.precursor_intensity = precursor_intensity
+        self.explain_ppm = explain_ppm
         self.conditions = conditions
         self.adducts = list(adducts)
         self.instrument_types = list(instrument_types)
@@ -75,6 +80,8 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
 
         Returns:
             - peaks `(batch, tokens, 2)` float32 and peaks_mask `(batch, tokens)`, padded to the longest spectrum;
+            - with `explain_ppm`, fragment_counts `(batch, tokens, elements)` float32, all 0 for a peak without
+              explanation;
             - condition_ids `(batch, 3)`: adduct, ion mode, instrument type;
             - condition_values `(batch, 2)` float32: precursor m/z in Da, collision energy in eV;
             - formula_counts `(batch, elements)` float32;
@@ -89,7 +96,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
             precursor_mz = [precursor_mz] * len(spectra)
         if len(precursor_mz) != len(spectra):
             raise ValueError(f"{len(spectra)} spectra but {len(precursor_mz)} precursor m/z")
-        records = [self._record(*pair, index) for index, pair in enumerate(zip(spectra, precursor_mz, strict=True))]
+        records = [self.record(*pair, index) for index, pair in enumerate(zip(spectra, precursor_mz, strict=True))]
 
         tokens = [self._tokens(record, index) for index, record in enumerate(records)]
         longest = max((len(t) for t in tokens), default=0)
@@ -98,11 +105,17 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         for row, t in enumerate(tokens):
             peaks[row, : len(t)], peaks_mask[row, : len(t)] = t, 1
         features = {"peaks": peaks, "peaks_mask": peaks_mask}
+        if self.explain_ppm is not None:
+            features["fragment_counts"] = np.zeros((*peaks_mask.shape, len(self.elements)), np.float32)
+            for row, (record, t) in enumerate(zip(records, tokens, strict=True)):
+                features["fragment_counts"][row, : len(t)] = self._fragment_counts(record, t[:, 0], row)
         if self.conditions:
             features |= self._conditions(records)
         return BatchFeature(features, tensor_type=return_tensors)
 
-    def _record(self, spectrum, precursor_mz, index: int) -> dict[str, Any]:
+    def record(self, spectrum, precursor_mz: float | None = None, index: int = 0) -> dict[str, Any]:
+        """What is known of one spectrum, by the names above; the arguments are those of a call. Raises ValueError for
+        an array of another shape."""
         if isinstance(spectrum, Mapping):
             record = dict(spectrum)
         elif hasattr(spectrum, "metadata"):
@@ -139,6 +152,14 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         if len(peaks):
             peaks[:, 1] /= peaks[:, 1].max()
         return np.concatenate([[[precursor_mz, self.precursor_intensity]], peaks]).astype(np.float32)
+
+    def _fragment_counts(self, record, mzs, index: int) -> np.ndarray | float:
+        """`(tokens, elements)`, or 0 if nothing can be explained."""
+        if not any(self._formula_counts(record, index)):
+            return 0.0
+        adduct = record.get("adduct") if record.get("adduct") in self.adducts else None
+        counts = explain_peaks(record | {"mzs": mzs, "adduct": adduct}, record["formula"], self.explain_ppm).counts
+        return counts[:, [FRAGMENT_ELEMENTS.index(element) for element in self.elements]]
 
     def _conditions(self, records) -> dict[str, np.ndarray]:
         vocabularies = {"adduct": self.adducts, "ion_mode": ION_MODES, "instrument_type": self.instrument_types}

@@ -21,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import ModelOutput
 
 from .configuration_spec2mol import DreamsConfig
+from .distributed_spec2mol import gather_batch, mean_over_processes
 
 
 @dataclass
@@ -39,9 +40,24 @@ class DreamsModelOutput(ModelOutput):
 
 @dataclass
 class DreamsForSpectralEmbeddingOutput(DreamsModelOutput):
-    """embeddings (`(batch, hidden)`): one vector for each spectrum, compared by cosine."""
+    """
+    loss (`()`): contrast of molecules, if labels are given.
+    embeddings (`(batch, hidden)`): one vector for each spectrum, compared by cosine.
+    """
 
+    loss: torch.FloatTensor | None = None
     embeddings: torch.FloatTensor | None = None
+
+
+@dataclass
+class DreamsForSequenceClassificationOutput(DreamsModelOutput):
+    """
+    loss (`()`): of `config.problem_type`, if labels are given.
+    logits (`(batch, num_labels)`).
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -49,7 +65,8 @@ class DreamsForPreTrainingOutput(DreamsModelOutput):
     """
     loss (`()`): masked m/z and retention order, weighted.
     mz_logits (`(batch, tokens, bins)`): m/z classes of `mz_bin_size` Da.
-    retention_order_logits (`(batch / 2,)`): positive if the first spectrum of a pair elutes before the second.
+    retention_order_logits (`(batch / 2,)`): positive if the first spectrum of a pair elutes before the second; None
+        if the batch is odd.
     """
 
     loss: torch.FloatTensor | None = None
@@ -123,6 +140,20 @@ class DreamsEmbeddings(nn.Module):
         return torch.cat([phases.cos(), phases.sin()], dim=-1)
 
 
+class FragmentEmbeddings(nn.Module):
+    """Element counts of explained peaks `(batch, tokens, elements)` -> embeddings `(batch, tokens, hidden)`, 0 where a
+    peak has none. Not of the original, but of MIST (Goldman et al., Nature Machine Intelligence 2023)."""
+
+    def __init__(self, config: DreamsConfig):
+        super().__init__()
+        self.in_proj = nn.Linear(2 * config.num_fragment_elements, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, counts):
+        features = torch.cat([counts / 10, counts.log1p()], dim=-1).to(self.in_proj.weight.dtype)
+        return self.out_proj(self.in_proj(features).relu()) * counts.any(-1, keepdim=True)
+
+
 class DreamsAttention(nn.Module):
     def __init__(self, config: DreamsConfig):
         super().__init__()
@@ -175,11 +206,14 @@ class DreamsPreTrainedModel(PreTrainedModel):
     config: DreamsConfig
     base_model_prefix = "dreams"
     main_input_name = "peaks"
+    accepts_loss_kwargs = False  # Losses are means over the batch: the Trainer must divide them when it accumulates.
     supports_gradient_checkpointing = True
     _no_split_modules = ["DreamsLayer"]
     _supports_sdpa = True
     # A head may be read without its siblings' weights: the official files carry all of them.
-    _keys_to_ignore_on_load_unexpected = [r"^mz_head\.", r"^retention_order_head\.", r"^embedding_head\."]
+    _keys_to_ignore_on_load_unexpected = [
+        rf"^{head}\." for head in ("mz_head", "retention_order_head", "embedding_head", "classifier")
+    ]
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -200,11 +234,12 @@ class DreamsModel(DreamsPreTrainedModel):
     """Spectra -> states. Reads what `Spec2MolFeatureExtractor` makes."""
 
     # What the composite model hands to its encoder
-    input_names = ("peaks", "peaks_mask")
+    input_names = ("peaks", "peaks_mask", "fragment_counts")
 
     def __init__(self, config: DreamsConfig):
         super().__init__(config)
         self.embeddings = DreamsEmbeddings(config)
+        self.fragment_embeddings = FragmentEmbeddings(config) if config.num_fragment_elements else None
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList(DreamsLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -232,13 +267,15 @@ class DreamsModel(DreamsPreTrainedModel):
         return torch.where(mask[:, None, :, None], real_row[:, None, None, :], key_bias[:, None, None, :])
 
     def forward(
-        self, peaks, peaks_mask=None, output_hidden_states=None, return_dict=None, **kwargs
+        self, peaks, peaks_mask=None, fragment_counts=None, output_hidden_states=None, return_dict=None, **kwargs
     ) -> tuple | DreamsModelOutput:
         """
         Args:
             peaks: `(batch, tokens, 2)` float32: [precursor m/z, 1.1], then [m/z in Da, relative intensity] of each
                 peak, zero-padded on the right to any common length.
             peaks_mask: `(batch, tokens)`, 1 = real; by default where m/z is not 0.
+            fragment_counts: `(batch, tokens, num_fragment_elements)`, element counts of explained peaks, 0 where a
+                peak has no explanation; by default none has. A model without `num_fragment_elements` ignores them.
 
         Raises:
             ValueError: peaks in a dtype other than float32.
@@ -256,6 +293,9 @@ class DreamsModel(DreamsPreTrainedModel):
             multiplicity = torch.cat([multiplicity, num_padding], dim=1)
             mask = nn.functional.pad(mask, (0, 1))
         hidden_states, fourier = self.embeddings(peaks)
+        if self.fragment_embeddings is not None and fragment_counts is not None:
+            explained = self.fragment_embeddings(fragment_counts)
+            hidden_states[:, :num_tokens] = hidden_states[:, :num_tokens] + explained
         bias = self.attention_bias(fourier, mask, multiplicity)
         uniform_rows = ~mask[..., None]
 
@@ -283,7 +323,8 @@ class DreamsModel(DreamsPreTrainedModel):
 
 
 class DreamsForSpectralEmbedding(DreamsPreTrainedModel):
-    """The official embedding model: a linear head on the precursor token, trained by a cosine triplet margin."""
+    """The official embedding model: a linear head on the precursor token, whose vectors are compared by cosine. The
+    original was trained by a triplet margin; here every other spectrum of a batch takes part (Khosla et al. 2020)."""
 
     def __init__(self, config: DreamsConfig):
         super().__init__(config)
@@ -292,14 +333,72 @@ class DreamsForSpectralEmbedding(DreamsPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, peaks, peaks_mask=None, output_hidden_states=None, return_dict=None, **kwargs
+        self, peaks, peaks_mask=None, labels=None, output_hidden_states=None, return_dict=None, **kwargs
     ) -> tuple | DreamsForSpectralEmbeddingOutput:
-        """Arguments as `DreamsModel.forward`."""
+        """Arguments as `DreamsModel.forward`, and
+
+        labels: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block).
+        """
         return_dict = self.config.return_dict if return_dict is None else return_dict
         states = self.dreams(peaks, peaks_mask, output_hidden_states=output_hidden_states, return_dict=True)
+        embeddings = self.embedding_head(states.last_hidden_state[:, 0])
         output = DreamsForSpectralEmbeddingOutput(
-            embeddings=self.embedding_head(states.last_hidden_state[:, 0]), **states
+            loss=None if labels is None else self.contrastive_loss(embeddings, labels),
+            embeddings=embeddings,
+            **states,
         )
+        return output if return_dict else output.to_tuple()
+
+    def contrastive_loss(self, embeddings, labels):
+        """For each spectrum, how surely its cosines tell the other spectra of its molecule from those of other
+        molecules, in the batches of all processes; mean over the spectra whose molecule has another one there, 0 if
+        there are none."""
+        unit = gather_batch(nn.functional.normalize(embeddings.float(), dim=-1))
+        labels = gather_batch(labels)
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        lowest = torch.finfo(unit.dtype).min  # -inf would make NaN of a batch of one
+        logits = (unit @ unit.T / self.config.contrast_temperature).masked_fill(itself, lowest)
+        positive = (labels[:, None] == labels[None, :]) & ~itself
+        num_positives = positive.sum(1)
+        log_p = logits.log_softmax(1).masked_fill(~positive, 0.0).sum(1) / num_positives.clamp(min=1)
+        return -log_p.sum() / (num_positives > 0).sum().clamp(min=1)
+
+
+class DreamsForSequenceClassification(DreamsPreTrainedModel):
+    """Properties of the molecule from its spectrum: a linear head on the precursor token. `config.problem_type` and
+    `config.num_labels` say what it learns, as everywhere in transformers: the bits of a fingerprint are
+    `multi_label_classification`, fluorine or not is `single_label_classification`."""
+
+    def __init__(self, config: DreamsConfig):
+        super().__init__(config)
+        self.dreams = DreamsModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        peaks,
+        peaks_mask=None,
+        fragment_counts=None,
+        labels=None,
+        output_hidden_states=None,
+        return_dict=None,
+        **kwargs,
+    ) -> tuple | DreamsForSequenceClassificationOutput:
+        """Arguments as `DreamsModel.forward`, and
+
+        labels: `(batch,)` class ids, or `(batch, num_labels)` float32 zeros and ones for several labels at once.
+        """
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        states = self.dreams(
+            peaks, peaks_mask, fragment_counts, output_hidden_states=output_hidden_states, return_dict=True
+        )
+        logits = self.classifier(self.dropout(states.last_hidden_state[:, 0]))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits.float(), config=self.config)
+        output = DreamsForSequenceClassificationOutput(loss=loss, logits=logits, **states)
         return output if return_dict else output.to_tuple()
 
 
@@ -327,7 +426,11 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         Args:
             peaks, peaks_mask: as `DreamsModel.forward`; the m/z of masked peaks is -1.
             mz_labels: `(batch, tokens)` float32, true m/z in Da of masked peaks and -100 elsewhere.
-            retention_order_labels: `(batch / 2,)`: 1 if spectrum 2i elutes before spectrum 2i + 1, else 0.
+            retention_order_labels: `(batch / 2,)`: 1 if spectrum 2i elutes before spectrum 2i + 1, else 0, and -100
+                where they cannot be compared.
+
+        Raises:
+            ValueError: as `DreamsModel.forward`; retention orders that are not one for each two spectra.
         """
         return_dict = self.config.return_dict if return_dict is None else return_dict
         states = self.dreams(peaks, peaks_mask, output_hidden_states=output_hidden_states, return_dict=True)
@@ -336,28 +439,44 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
         order_logits = (
             self.retention_order_head(pairs.reshape(len(pairs) // 2, -1))[:, 0] if len(pairs) % 2 == 0 else None
         )
+        if retention_order_labels is not None and 2 * len(retention_order_labels) != len(pairs):
+            raise ValueError(
+                f"{len(retention_order_labels)} retention_order_labels for {len(pairs)} spectra, not half as many"
+            )
 
         loss = None
         if mz_labels is not None:
             loss = self.masked_mz_loss(mz_logits, mz_labels)
             if retention_order_labels is not None:
-                order_loss = nn.functional.binary_cross_entropy_with_logits(
-                    order_logits.float(), retention_order_labels.float()
-                )
                 weight = self.config.retention_order_weight
-                loss = (1 - weight) * loss + weight * order_loss
+                loss = (1 - weight) * loss + weight * self.retention_order_loss(order_logits, retention_order_labels)
         output = DreamsForPreTrainingOutput(
             loss=loss, mz_logits=mz_logits, retention_order_logits=order_logits, **states
         )
         return output if return_dict else output.to_tuple()
 
     def masked_mz_loss(self, mz_logits, mz_labels):
-        """Focal loss (Lin et al. 2017) over m/z bins, mean over the masked peaks."""
+        """Focal loss (Lin et al. 2017) over m/z bins, mean over the masked peaks; 0 if there are none."""
         masked = mz_labels != -100
         num_bins = mz_logits.shape[-1]
         bins = (mz_labels[masked] / self.config.mz_bin_size).round().long().clamp(max=num_bins - 1)
         log_p = mz_logits[masked].float().log_softmax(-1).gather(-1, bins[:, None])[:, 0]
-        return -((1 - log_p.exp()) ** self.config.focal_loss_gamma * log_p).mean()
+        focal = (1 - log_p.exp()) ** self.config.focal_loss_gamma * log_p
+        return -focal.sum() / mean_over_processes(masked.sum()).clamp(min=1e-6)
+
+    def retention_order_loss(self, logits, labels):
+        """Binary cross-entropy, mean over the pairs that can be compared."""
+        comparable = labels != -100
+        losses = nn.functional.binary_cross_entropy_with_logits(
+            logits[comparable].float(), labels[comparable].float(), reduction="sum"
+        )
+        return losses / mean_over_processes(comparable.sum()).clamp(min=1e-6)
 
 
-__all__ = ["DreamsForPreTraining", "DreamsForSpectralEmbedding", "DreamsModel", "DreamsPreTrainedModel"]
+__all__ = [
+    "DreamsForPreTraining",
+    "DreamsForSequenceClassification",
+    "DreamsForSpectralEmbedding",
+    "DreamsModel",
+    "DreamsPreTrainedModel",
+]

@@ -42,10 +42,10 @@ class QFormerProjector(nn.Module):
         """What the queries have read, `(batch, queries, hidden)`."""
         return self._run(encoder_output, queries=self._queries(encoder_output))
 
-    def spectrum_features(self, encoder_output):
+    def spectrum_features(self, query_states):
         """Unit vectors `(batch, queries, contrast_size)`; a molecule is compared with the nearest of them."""
         self._check_text_branch()
-        return nn.functional.normalize(self.spectrum_projection(self.query_states(encoder_output)), dim=-1)
+        return nn.functional.normalize(self.spectrum_projection(query_states), dim=-1)
 
     def molecule_features(self, molecule_ids, molecule_mask):
         """Token ids `(batch, text)` -> unit vectors `(batch, contrast_size)`."""

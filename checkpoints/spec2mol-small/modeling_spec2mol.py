@@ -22,12 +22,15 @@ from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput
 
 from .chemistry_spec2mol import set_special_tokens
 from .configuration_spec2mol import Spec2MolConfig
+from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_qformer import QFormerProjector
+from .modeling_structure import StructureHead
 
 ENCODERS = {"dreams": DreamsModel}
 PROJECTORS = {"blip_2_qformer": QFormerProjector}
+TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 
 @dataclass
@@ -52,14 +55,25 @@ class Spec2MolModelOutput(EncoderOutput):
 
 @dataclass
 class Spec2MolForPreTrainingOutput(ModelOutput):
-    """loss (`()`): sum of contrast_loss, matching_loss and generation_loss (each `()`).
+    """loss (`()`): sum of contrast_loss, matching_loss, generation_loss and structure_loss (each `()`, the last one
+    only with a structure head and its labels).
     similarity (`(spectra, molecules)`): cosines."""
 
     loss: torch.FloatTensor | None = None
     contrast_loss: torch.FloatTensor | None = None
     matching_loss: torch.FloatTensor | None = None
     generation_loss: torch.FloatTensor | None = None
+    structure_loss: torch.FloatTensor | None = None
     similarity: torch.FloatTensor | None = None
+
+
+@dataclass
+class Spec2MolCausalLMOutput(CausalLMOutputWithPast):
+    """loss (`()`): sum of language_loss and structure_loss (each `()`, the latter only with a structure head and its
+    labels); the rest as `CausalLMOutputWithPast`."""
+
+    language_loss: torch.FloatTensor | None = None
+    structure_loss: torch.FloatTensor | None = None
 
 
 class Spec2MolPreTrainedModel(PreTrainedModel):
@@ -84,12 +98,14 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
-        self.encoder = self.conditions = self.projector = None
+        self.encoder = self.conditions = self.projector = self.structure_head = None
         if config.encoder_config is not None:
             self.encoder = ENCODERS[config.encoder_config.model_type]._from_config(config.encoder_config)
             self.projector = PROJECTORS[config.projector_config.model_type](config)
         if config.condition_config is not None:
             self.conditions = ConditionEmbeddings(config.condition_config, config.encoder_config.hidden_size)
+        if config.structure_config is not None:
+            self.structure_head = StructureHead(config)
         self.post_init()
 
     @property
@@ -118,7 +134,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 
     def get_spectrum_features(self, **inputs) -> torch.Tensor:
         """Unit vectors `(batch, num_query_tokens, contrast_size)` of the queries."""
-        return self.projector.spectrum_features(self.encode(**inputs))
+        return self.projector.spectrum_features(self.projector.query_states(self.encode(**inputs)))
 
     def get_molecule_features(self, molecule_ids, molecule_mask) -> torch.Tensor:
         """Unit vectors `(batch, contrast_size)` of molecules, from `processor(molecules=...)`."""
@@ -134,9 +150,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         """
         ids, mask = molecules["molecule_ids"], molecules["molecule_mask"]
         encoded = self.encode(**{name: spectra[name] for name in self.input_names if name in spectra})
-        cosine = self.projector.similarity(
-            self.projector.spectrum_features(encoded), self.projector.molecule_features(ids, mask)
-        )
+        spectrum_features = self.projector.spectrum_features(self.projector.query_states(encoded))
+        cosine = self.projector.similarity(spectrum_features, self.projector.molecule_features(ids, mask))
         odds = []
         for row in range(len(cosine)):
             repeated = EncoderOutput(
@@ -149,7 +164,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 
 
 class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
-    """Stage 1 (`represent`): contrast + matching + generation, 1:1:1, as BLIP-2. No weights of its own."""
+    """Stage 1 (`represent`): contrast + matching + generation, 1:1:1, as BLIP-2, and the structure head's loss. No
+    weights of its own."""
 
     accepts_loss_kwargs = False  # Means over the batch: the Trainer must divide them among accumulated batches.
 
@@ -159,7 +175,14 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, molecule_ids, molecule_mask, identity=None, return_dict=None, **inputs
+        self,
+        molecule_ids,
+        molecule_mask,
+        identity=None,
+        fingerprint=None,
+        element_counts=None,
+        return_dict=None,
+        **inputs,
     ) -> tuple | Spec2MolForPreTrainingOutput:
         """
         Args:
@@ -167,15 +190,24 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
                 molecule.
             identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are
                 positives of each other, never negatives. By default all molecules differ.
+            fingerprint, element_counts: labels of `StructureHead`.
         """
         projector = self.model.projector
+        if self.training:
+            with torch.no_grad():
+                projector.temperature.clamp_(*TEMPERATURE_RANGE)
         encoded = self.model.encode(**inputs)
+        batch = len(molecule_ids)
+        first = process_index() * batch  # of this process' rows in the batch of all of them
         if identity is None:
-            identity = torch.arange(len(molecule_ids), device=molecule_ids.device)
+            identity = torch.arange(first, first + batch, device=molecule_ids.device)
+        identity = gather_batch(identity)
         same = identity[:, None] == identity[None, :]
 
+        query_states = projector.query_states(encoded)
         similarity = projector.similarity(
-            projector.spectrum_features(encoded), projector.molecule_features(molecule_ids, molecule_mask)
+            gather_batch(projector.spectrum_features(query_states)),
+            gather_batch(projector.molecule_features(molecule_ids, molecule_mask)),
         )
         logits = similarity.float() / projector.temperature
         targets = same / same.sum(1, keepdim=True)
@@ -184,36 +216,45 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             + nn.functional.cross_entropy(logits.T, targets, label_smoothing=0.1)
         ) / 2
 
-        matching_loss = self._matching_loss(encoded, molecule_ids, molecule_mask, logits.detach(), same)
+        matching_loss = self._matching_loss(encoded, molecule_ids, molecule_mask, logits.detach(), same, first)
         next_tokens = projector.generation_logits(encoded, molecule_ids, molecule_mask)[:, :-1]
         labels = molecule_ids[:, 1:].masked_fill(molecule_mask[:, 1:] == 0, -100)
-        generation_loss = nn.functional.cross_entropy(next_tokens.flatten(0, 1).float(), labels.flatten())
+        generation_loss = nn.functional.cross_entropy(
+            next_tokens.flatten(0, 1).float(), labels.flatten(), reduction="sum"
+        ) / mean_over_processes((labels != -100).sum())
+
+        loss, structure_loss = contrast_loss + matching_loss + generation_loss, None
+        if self.model.structure_head is not None and fingerprint is not None:
+            soft_tokens = projector.language_projection(query_states)
+            structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+            loss = loss + structure_loss
 
         output = Spec2MolForPreTrainingOutput(
-            loss=contrast_loss + matching_loss + generation_loss,
+            loss=loss,
             contrast_loss=contrast_loss,
             matching_loss=matching_loss,
             generation_loss=generation_loss,
+            structure_loss=structure_loss,
             similarity=similarity,
         )
         return output if return_dict in (None, True) else output.to_tuple()
 
-    def _matching_loss(self, encoded, molecule_ids, molecule_mask, logits, same):
-        """Each pair against one wrong molecule and one wrong spectrum, drawn in proportion to their similarity."""
-        positives = torch.arange(len(molecule_ids), device=molecule_ids.device)
-        has_negative = (~same).any(1)  # A batch of one molecule has none.
-        weights = logits.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
-        wrong_molecule = torch.multinomial(weights[has_negative], 1)[:, 0]
-        weights = logits.T.float().softmax(1).masked_fill(same, 0) + 1e-6 * ~same
-        wrong_spectrum = torch.multinomial(weights[has_negative], 1)[:, 0]
-        kept = positives[has_negative]
-        spectra = torch.cat([positives, kept, wrong_spectrum])
-        molecules = torch.cat([positives, wrong_molecule, kept])
-        pairs = EncoderOutput(
-            last_hidden_state=encoded.last_hidden_state[spectra], attention_mask=encoded.attention_mask[spectra]
-        )
+    def _matching_loss(self, encoded, molecule_ids, molecule_mask, logits, same, first=0):
+        """Each pair against one wrong molecule and one wrong spectrum, drawn in proportion to their similarity from
+        the batches of all processes. `logits` and `same` are of all of them, the pairs are rows `first` and on."""
+        states = gather_padded_batch(encoded.last_hidden_state)
+        states_mask = gather_padded_batch(encoded.attention_mask)
+        molecule_ids, molecule_mask = gather_padded_batch(molecule_ids), gather_padded_batch(molecule_mask)
+        rows = torch.arange(first, first + len(encoded.last_hidden_state), device=logits.device)
+        kept = rows[(~same[rows]).any(1)]  # A batch of one molecule has no negatives.
+        weights = (logits.float().softmax(1) + 1e-6).masked_fill(same, 0)
+        wrong_molecule = torch.multinomial(weights[kept], 1)[:, 0]
+        weights = (logits.T.float().softmax(1) + 1e-6).masked_fill(same, 0)
+        wrong_spectrum = torch.multinomial(weights[kept], 1)[:, 0]
+        spectra, molecules = torch.cat([rows, kept, wrong_spectrum]), torch.cat([rows, wrong_molecule, kept])
+        pairs = EncoderOutput(last_hidden_state=states[spectra], attention_mask=states_mask[spectra])
         match_logits = self.model.projector.matching_logits(pairs, molecule_ids[molecules], molecule_mask[molecules])
-        labels = (torch.arange(len(spectra), device=spectra.device) < len(positives)).long()
+        labels = (torch.arange(len(spectra), device=spectra.device) < len(rows)).long()
         return nn.functional.cross_entropy(match_logits.float(), labels)
 
 
@@ -294,6 +335,8 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         inputs_embeds=None,
         soft_tokens=None,
         labels=None,
+        fingerprint=None,
+        element_counts=None,
         logits_to_keep=0,
         **kwargs,
     ) -> tuple | CausalLMOutputWithPast:
@@ -302,6 +345,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             input_ids: `(batch, length)`; each `config.soft_token_id` is replaced by a soft token.
             soft_tokens: `(batch, num_query_tokens, hidden)`, by default computed from the query's tensors.
             labels: `(batch, length)`, -100 = no loss.
+            fingerprint, element_counts: labels of `StructureHead`.
             kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
 
         Raises:
@@ -318,7 +362,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             raise ValueError("input_ids hold placeholders of soft tokens, but no spectrum is given")
         if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
             position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
-        return self.language_model(
+        output = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -327,6 +371,14 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             logits_to_keep=logits_to_keep,
             **kwargs,
         )
+        if fingerprint is None or soft_tokens is None or self.model.structure_head is None:
+            return output
+        structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        if (num_items := kwargs.get("num_items_in_batch")) is not None:
+            # The language loss is this batch's share of the mean over all accumulated batches of all processes.
+            structure_loss = structure_loss * (labels[:, 1:] != -100).sum() / num_items
+        losses = {"language_loss": output.loss, "structure_loss": structure_loss}
+        return Spec2MolCausalLMOutput(**output | losses | {"loss": output.loss + structure_loss})
 
     def _insert(self, soft_tokens, input_ids, inputs_embeds):
         placeholders = input_ids == self.config.soft_token_id

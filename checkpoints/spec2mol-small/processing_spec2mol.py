@@ -68,13 +68,12 @@ class Spec2MolProcessor(ProcessorMixin):
         data = {} if spectra is None else dict(self.feature_extractor(spectra, **kwargs))
         targets = None if molecules is None else [self.encode_molecule(smiles) for smiles in molecules]
         if spectra is None:
-            data["molecule_ids"], data["molecule_mask"] = self._pad(targets)
+            data["molecule_ids"], data["molecule_mask"] = self.pad(targets)
             return BatchFeature(data, tensor_type=return_tensors)
 
         batch = len(data["peaks"])
         if targets is None:
-            prompt = [*self._soft_tokens, self.tokenizer.bos_token_id]
-            data["input_ids"], data["attention_mask"] = self._pad([prompt] * batch)
+            data["input_ids"], data["attention_mask"] = self.pad([self.prompt] * batch)
         else:
             if len(targets) != batch:
                 raise ValueError(f"{batch} spectra but {len(targets)} molecules")
@@ -85,10 +84,39 @@ class Spec2MolProcessor(ProcessorMixin):
         """Targets of `encode_molecule`, behind the places of the soft tokens or alone -> input_ids, attention_mask and
         labels, padded on the right; the loss is on what follows the start token."""
         prefix = self._soft_tokens if soft_tokens else []
-        ids, mask = self._pad([[*prefix, *target] for target in targets])
+        ids, mask = self.pad([[*prefix, *target] for target in targets])
         labels = np.where(mask == 1, ids, IGNORED)
         labels[:, : len(prefix) + 1] = IGNORED
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    def conversation_text(self, conversations: Sequence[Sequence[dict[str, str]]]) -> dict[str, np.ndarray]:
+        """Conversations, each a list of {role, content}, written by the chat template (the processor's own, else the
+        tokenizer's) -> input_ids, attention_mask and labels, padded on the right. The loss is on the answers: what the
+        template puts between {% generation %} and {% endgeneration %}.
+
+        Raises:
+            ValueError: a conversation in which the template marks no answer.
+        """
+        written = self.tokenizer.apply_chat_template(
+            conversations, chat_template=self.chat_template, return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = self.pad(written["input_ids"])
+        answers = np.zeros_like(mask)
+        for row, marks in enumerate(written["assistant_masks"]):
+            answers[row, : len(marks)] = marks
+        if not answers.any(1).all():
+            raise ValueError("the chat template marks no answer: it needs {% generation %} … {% endgeneration %}")
+        return {"input_ids": ids, "attention_mask": mask, "labels": np.where(answers == 1, ids, IGNORED)}
+
+    @property
+    def soft_tokens(self) -> str:
+        """The text of the soft tokens' places, for a conversation."""
+        return self.tokenizer.mask_token * self.num_query_tokens
+
+    @property
+    def prompt(self) -> list[int]:
+        """Places of the soft tokens, and the start."""
+        return [*self._soft_tokens, self.tokenizer.bos_token_id]
 
     @property
     def _soft_tokens(self) -> list[int]:
@@ -107,13 +135,15 @@ class Spec2MolProcessor(ProcessorMixin):
 
     def decode_molecules(self, ids) -> list[str | None]:
         """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
+        if not len(ids):  # transformers decodes no rows to one empty text.
+            return []
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         # An unknown symbol would be skipped like a special one, and the rest be another molecule.
         unknown = [self.tokenizer.unk_token_id in row for row in (ids.tolist() if hasattr(ids, "tolist") else ids)]
         return [None if u else from_selfies(t, dialect=self.dialect) for u, t in zip(unknown, texts, strict=True)]
 
-    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and mask, padded on the right."""
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids -> ids and mask `(batch, length)`, padded on the right."""
         longest = max((len(row) for row in rows), default=0)
         ids = np.full((len(rows), longest), self.tokenizer.pad_token_id, np.int64)
         mask = np.zeros((len(rows), longest), np.int64)

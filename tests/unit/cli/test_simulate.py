@@ -31,9 +31,9 @@ def test_a_spectrum_for_each_structure_and_energy(smi, tmp_path, capsys):
 
 
 def test_molecules_that_do_not_form_the_ion_are_counted(smi, tmp_path, capsys):
-    output = tmp_path / "sim.jsonl"
+    output = tmp_path / "sim.parquet"
     assert main(["simulate", str(smi), "--output", str(output), "--ion-mode", "negative", "--limit", "4"]) == 0
-    table = pd.read_json(output, lines=True)
+    table = pd.read_parquet(output)
     assert table["smiles"].tolist() == ["O=C(O)c1ccccc1"]
     assert table["adduct"].tolist() == ["[M-H]-"]
     assert "2 of 4 structures skipped: they do not form the ion" in capsys.readouterr().err
@@ -61,7 +61,7 @@ def test_drawn_conditions_depend_on_the_seed_alone(smi, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--output", "sim.csv"], "the ending must be .parquet or .jsonl"),
+        (["--output", "sim.csv"], "the ending must be .parquet"),
         (["--output", "sim.parquet", "--conditions", "x.parquet", "--adduct", "[M+H]+"], "exclude each other"),
     ],
 )

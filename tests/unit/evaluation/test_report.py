@@ -1,7 +1,17 @@
+import pandas as pd
 from rich.console import Console
 
 from spec2mol.evaluation.intervals import Interval
-from spec2mol.evaluation.report import Table, figure_tables, retrieval_table, to_markdown, to_rich, write_section
+from spec2mol.evaluation.report import (
+    Table,
+    ablation_table,
+    calibration_table,
+    figure_tables,
+    retrieval_table,
+    to_markdown,
+    to_rich,
+    write_section,
+)
 
 TABLE = Table("Title", ["", "figure"], [["model", Interval(0.5, 0.4, 0.6)], ["control", ""]])
 
@@ -37,6 +47,23 @@ def test_retrieval_without_the_control_that_was_not_run():
         "contrast and matching (ITC + ITM)",
         "random order",
     ]
+
+
+def test_gain_over_the_line_above():
+    steps = {
+        "a": pd.DataFrame({"inchikey": ["x", "y"], "tanimoto@1": [0.2, 0.4], "formula_match@1": [0.0, 1.0]}),
+        "b": pd.DataFrame({"inchikey": ["x", "y"], "tanimoto@1": [0.3, 0.5], "formula_match@1": [1.0, 1.0]}),
+    }
+    table = ablation_table(steps)
+    assert table.columns == ["", "Tanimoto, Top-1", "formula right, Top-1", "gain, Tanimoto, Top-1"]
+    assert [row[0] for row in table.rows] == ["a", "b"] and table.rows[0][-1] == ""
+    assert str(table.rows[1][-1]) == "0.100 [0.100, 0.100]" and table.rows[1][1].mean == 0.4
+
+
+def test_calibration_names_its_error():
+    table = calibration_table([0.1, 0.9], [0, 0], "the first answer is right")
+    assert "the first answer is right: expected calibration error 0.500" in table.title
+    assert table.rows == [["0.1 to 0.2", "1", "0.100", "0.000"], ["0.9 to 1.0", "1", "0.900", "0.000"]]
 
 
 def test_sections_are_replaced_in_place(tmp_path):

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from spec2mol.evaluation.intervals import paired_difference
 from spec2mol.simulation.evaluate import evaluate_molecule
 from spec2mol.simulation.features import PRECURSOR_HYDROGENS
 from spec2mol.simulation.simulate import (
@@ -131,13 +132,12 @@ def test_no_conditions_left():
 
 
 def test_learned_weights_beat_the_controls(model, shared):
+    """On molecules that were not trained on, and by more than chance."""
     spectra = pd.read_parquet(shared / "data" / "massbank" / "val.parquet")
-    spectra = spectra[spectra["adduct"].isin(["[M+H]+", "[M-H]-"])]
-    few = sorted(spectra["inchikey"].unique())[::20]
-    pairs = [spectra[spectra["inchikey"] == inchikey].head(2) for inchikey in few]
-    results = pd.DataFrame(row for rows in pairs for row in evaluate_molecule(model, rows))
-    assert results["inchikey"].nunique() >= 10
+    spectra = spectra[spectra["adduct"].isin(["[M+H]+", "[M-H]-"])].sample(frac=1, random_state=0)
+    few = spectra.drop_duplicates("inchikey").head(50)
+    results = pd.DataFrame(row for i in range(len(few)) for row in evaluate_molecule(model, few.iloc[[i]]))
     for similarity in ("cosine", "entropy"):
-        means = results.filter(like=similarity).mean()
-        assert means[f"{similarity} model"] > 1.3 * means[f"{similarity} precursor only"]
-        assert means[f"{similarity} model"] > 3 * means[f"{similarity} uniform"]
+        for control in ("precursor only", "uniform"):
+            of_model, of_control = results[f"{similarity} model"], results[f"{similarity} {control}"]
+            assert paired_difference(of_model, of_control, results["inchikey"]).low > 0
