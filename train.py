@@ -1,10 +1,10 @@
 """Trains a stage.
 
 python train.py recipes/language_small.yaml --output runs/language
-python train.py recipes/represent_small.yaml --output runs/represent
-python train.py recipes/align_small.yaml --output runs/align
-python train.py recipes/align_small.yaml --output runs/align --resume
-python train.py recipes/align_small.yaml --output runs/try arguments.max_steps=20 data.validation_limit=100
+python train.py recipes/simulated_small.yaml --output runs/simulated
+python train.py recipes/simulated_small.yaml --output runs/simulated --resume
+python train.py recipes/simulated_small.yaml --output runs/try arguments.max_steps=20 data.validation_limit=100
+accelerate launch --multi_gpu --num_processes 2 train.py recipes/simulated_small.yaml --output runs/simulated
 """
 
 import argparse
@@ -43,17 +43,13 @@ def main(argv=None):
 
     checkpoint = last_checkpoint(args.output) if args.resume else None
     if args.resume:
-        print(
-            f"goes on from {checkpoint}"
-            if checkpoint
-            else f"no checkpoint in {args.output}: starts from the beginning"
-        )
+        print(f"resuming from {checkpoint}" if checkpoint else f"{args.output} holds no checkpoint: starting anew")
     trainer.train(resume_from_checkpoint=checkpoint)
-    if recipe.lora:
-        trainer.model.save_pretrained(Path(args.output, "adapter"))
-        trainer.model.merge_and_unload()  # into `model`
-    save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
     if trainer.is_world_process_zero():
+        if recipe.lora:
+            trainer.model.save_pretrained(Path(args.output, "adapter"))
+            trainer.model.merge_and_unload()  # into `model`
+        save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
         record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
 
 

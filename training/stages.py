@@ -43,7 +43,8 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
     """The Trainer, whose `processing_class` goes with the model, and the model that the stage leaves behind."""
     build = _encoder_stage if recipe.stage in ENCODER_STAGES else _composite_stage
     trained, left, examples, fields = build(recipe)
-    train_dataset = examples("train")
+    with arguments.main_process_first(desc="reading the data"):  # The others find it in the cache.
+        train_dataset, eval_dataset = examples("train"), examples("validation")
     head = getattr(trained.base_model, "structure_head", None)
     if head is not None and head.is_untrained:
         head.start_from(*structure_statistics(train_dataset))
@@ -56,7 +57,7 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
         arguments,
         frozen=frozen_modules(trained),
         train_dataset=train_dataset,
-        eval_dataset=examples("validation"),
+        eval_dataset=eval_dataset,
         **fields,
     )
     # The Trainer knows the inputs that an evaluation's loss needs by their names, and "label" is not in all of these.

@@ -25,6 +25,10 @@ def train(tmp_path):
         for j in range(4)
     ]
     pd.DataFrame(rows).to_parquet(tmp_path / "data.parquet")
+    for i, row in enumerate(rows):
+        del row["smiles"]
+        row |= {"run": "a.mzML", "retention_time": float(i)}
+    pd.DataFrame(rows).to_parquet(tmp_path / "unlabelled.parquet")
 
     def run(stage, model, **fields):
         recipe = {
@@ -55,15 +59,27 @@ def history(folder, name):
     return [entry[name] for entry in entries if name in entry]
 
 
+def ends(path):
+    """The first and the last spectrum, and the same the other way round."""
+    rows = pd.read_parquet(path).to_dict("records")
+    return [rows[i] for i in (0, -1, -1, 0)]
+
+
 NEW = {"config": ENCODER | {"mz_bin_size": 5.0}, "feature_extractor": {"num_peaks": 8}}
 
 
-def test_spectrum_then_every_task(train):
-    folder = train("spectrum", NEW, augmentation={"mz_noise": 5.0})
+def test_spectrum_then_a_task(train, tmp_path):
+    unlabelled = dict.fromkeys(("train", "validation"), str(tmp_path / "unlabelled.parquet"))
+    folder = train("spectrum", NEW, data=unlabelled, augmentation={"mz_noise": 5.0})
     assert history(folder, "loss")[-1] < history(folder, "loss")[0]
     assert len(history(folder, "eval_loss")) == 2
     pretrained = AutoModelForPreTraining.from_pretrained(folder)
     assert not Spec2MolFeatureExtractor.from_pretrained(folder).conditions
+    # The molecules elute one after the other: the first spectrum before the last.
+    peaks = Spec2MolFeatureExtractor.from_pretrained(folder)(ends(unlabelled["train"]), return_tensors="pt")
+    with torch.no_grad():
+        first_last, last_first = pretrained(**peaks).retention_order_logits
+    assert first_last > 0 > last_first
     assert (folder / "loss.png").exists() and (folder / "modeling_dreams.py").exists()
 
     folder = train("fingerprint", {"from": str(folder)}, trainable=["classifier.*"])
