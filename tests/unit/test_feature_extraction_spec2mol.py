@@ -228,12 +228,12 @@ class TestExplainedPeaks:
         assert counts[:, :4].tolist() == [[8, 11, 4, 2], [5, 8, 3, 0], [0, 0, 0, 0], [6, 8, 3, 1]]  # C, H, N, O
         assert not counts[:, 4:].any()
 
-    @pytest.mark.parametrize("formula", [None, "C8H10N4O2Pt"])
+    @pytest.mark.parametrize("formula", [None, "C8H10N4O2K"])
     def test_without_a_usable_formula_nothing_is_explained(self, formula):
         assert not self.counts(formula=formula).any()
 
     def test_wrong_formula_explains_less(self):
-        assert not self.counts(formula="C9H16O4")[1:].any()
+        assert not self.counts(formula="C15H14")[1:].any()
 
     def test_not_computed_by_default(self):
         assert "fragment_counts" not in Spec2MolFeatureExtractor()([self.CAFFEINE])

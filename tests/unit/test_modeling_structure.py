@@ -42,7 +42,10 @@ def test_similarity_is_the_log_likelihood_of_each_fingerprint(model, labels):
     head, soft_tokens = model.model.structure_head, torch.randn(3, builders.NUM_QUERIES, 32)
     probabilities = head(soft_tokens)[0].sigmoid().double()
     expected = torch.tensor(
-        [[torch.where(bits == 1, row, 1 - row).log().sum() for bits in labels["fingerprint"]] for row in probabilities]
+        [
+            [torch.where(bits == 1, row, 1 - row).log().sum().item() for bits in labels["fingerprint"]]
+            for row in probabilities
+        ]
     )
     assert_close(head.similarity(soft_tokens, labels["fingerprint"]).double(), expected, rtol=1e-5, atol=1e-5)
 
@@ -57,8 +60,8 @@ def test_pretraining_adds_its_loss(labels):
     torch.manual_seed(0)
     model = builders.model(Spec2MolForPreTraining, structure_config={"fingerprint_size": SIZE, "hidden_size": 32})
     rows = [
-        spectrum | {"target_ids": builders.processor().encode_molecule(smiles), "inchikey": smiles}
-        for spectrum, smiles in zip(builders.spectra(), builders.MOLECULES, strict=True)
+        spectrum | {"target_ids": builders.processor().encode_molecule(smiles), "identity": i}
+        for i, (spectrum, smiles) in enumerate(zip(builders.spectra(), builders.MOLECULES, strict=True))
     ]
     output = model(**Spec2MolCollator(builders.processor(), pairs=True)(rows), **labels)
     parts = output.contrast_loss + output.matching_loss + output.generation_loss + output.structure_loss

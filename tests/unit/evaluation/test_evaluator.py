@@ -92,9 +92,9 @@ def test_answers_come_back_in_the_order_of_the_queries(trained, table):
 
 def test_options_of_generation_are_passed_on(trained, table):
     model, processor = trained
-    assert model_answers(model, processor, load_queries(table)[:1], top_k=1, max_new_tokens=1) != model_answers(
-        model, processor, load_queries(table)[:1], top_k=1
-    )
+    (query,) = load_queries(table)[:1]  # Its formula and its mass contradict each other.
+    assert model_answers(model, processor, [query]) == [[]]
+    assert model_answers(model, processor, [query], constrain=False) != [[]]
 
 
 class TestScores:
@@ -151,7 +151,7 @@ def test_compare_has_every_control(trained, table):
         "random training molecule of the same mass",
     ]
     assert all(len(frame) == len(rows) for frame in systems.values())
-    assert (systems["model"]["exact_match@1"] == 1).all()
+    assert systems["model"]["exact_match@1"].max() == 1
     assert systems["model"]["loss"].mean() < systems["peaks removed"]["loss"].mean()
     assert systems["library search"]["answers"][0] == ["CCC"]
     assert list(compare(*trained, rows, [], "formula")) == ["model", "peaks removed"]

@@ -1,8 +1,6 @@
 import re
 import xml.etree.ElementTree as ET
 
-import pytest
-
 from spec2mol.report.structures import draw_structure
 
 CAFFEINE = "Cn1c(=O)c2c(ncn2C)n(C)c1=O"
@@ -29,10 +27,12 @@ def test_everything_lies_in_the_view_box():
 
 def test_one_scale_for_all():
     """Every C-C bond of a chain has the same length, in a small molecule and in a large one."""
+    lengths = []
     for smiles in ("CCCC", "CCCCCCCCCCCC"):
         d = ET.fromstring(draw_structure(smiles)).find("path").get("d")
         steps = [tuple(map(int, step)) for step in re.findall(r"l(-?\d+) (-?\d+)", d)]
-        assert [(x * x + y * y) ** 0.5 for x, y in steps] == pytest.approx([99] * len(steps), abs=2)
+        lengths += [(x * x + y * y) ** 0.5 for x, y in steps]
+    assert len(lengths) == 14 and max(lengths) - min(lengths) < 4  # Coordinates are rounded to integers.
 
 
 def test_small_enough_for_tens_of_thousands():
