@@ -116,7 +116,7 @@ def test_a_file_is_answered(page, tmp_path):
     page.write("file", str(ROOT / "examples" / "known_compounds.mgf"))
     page.browser.wait("document.querySelector('#file').innerText.includes('known_compounds')", "the file is uploaded")
     page.propose()
-    assert page.inside_report(DRAWN)["ids"][:2] == ["1", "2"]
+    assert page.inside_report(DRAWN)["ids"][0] == "1"  # Others are drawn when they are scrolled to.
 
 
 @pytest.mark.parametrize(

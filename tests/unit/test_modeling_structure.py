@@ -45,7 +45,8 @@ def test_similarity_is_the_log_likelihood_of_each_fingerprint(model, labels):
         [
             [torch.where(bits == 1, row, 1 - row).log().sum().item() for bits in labels["fingerprint"]]
             for row in probabilities
-        ]
+        ],
+        dtype=torch.float64,
     )
     assert_close(head.similarity(soft_tokens, labels["fingerprint"]).double(), expected, rtol=1e-5, atol=1e-5)
 
