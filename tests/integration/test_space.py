@@ -87,6 +87,7 @@ class Page:
 
 
 DRAWN = """return {
+  count: document.getElementById('count').textContent,
   ids: [...document.querySelectorAll('.query > .row b')].map((node) => node.textContent),
   structures: document.querySelectorAll('.answer svg.structure path').length,
   peaks: document.querySelectorAll('.query:first-child .sticks line').length }"""
@@ -116,7 +117,8 @@ def test_a_file_is_answered(page, tmp_path):
     page.write("file", str(ROOT / "examples" / "known_compounds.mgf"))
     page.browser.wait("document.querySelector('#file').innerText.includes('known_compounds')", "the file is uploaded")
     page.propose()
-    assert page.inside_report(DRAWN)["ids"][0] == "1"  # Others are drawn when they are scrolled to.
+    drawn = page.inside_report(DRAWN)
+    assert (drawn["count"], drawn["ids"][0]) == ("10 queries", "1")
 
 
 @pytest.mark.parametrize(
