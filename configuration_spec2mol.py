@@ -106,12 +106,14 @@ class ConditionConfig(PreTrainedConfig):
 @strict
 class StructureConfig(PreTrainedConfig):
     r"""
-    Configuration of the structure head, which predicts the molecule's fingerprint and element counts from the soft
-    tokens: auxiliary losses in training, and a fast score of candidates.
+    Configuration of what is predicted of the structure before any of it is written. The structure head predicts
+    fingerprint and element counts from the soft tokens: auxiliary losses in training, and a fast score of candidates.
+    Fingerprint tokens tell the projector the fingerprint that the encoder by itself expects.
 
     fingerprint_size (`int`): bits of the Morgan fingerprint, radius 2.
     num_elements (`int`): elements that are counted, in the feature extractor's order.
-    hidden_size (`int`): width of the hidden layer.
+    hidden_size (`int`): width of the structure head's hidden layer.
+    num_tokens (`int`): fingerprint tokens; 0 = none.
     """
 
     model_type = "spec2mol_structure"
@@ -120,6 +122,7 @@ class StructureConfig(PreTrainedConfig):
     fingerprint_size: int = 2048
     num_elements: int = 13
     hidden_size: int = 512
+    num_tokens: int = 0
 
 
 @strict
@@ -132,7 +135,7 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
-    structure_config: the structure head on the soft tokens, or None.
+    structure_config: the structure head on the soft tokens and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens for each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.

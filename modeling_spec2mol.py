@@ -26,7 +26,7 @@ from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_p
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_qformer import QFormerProjector
-from .modeling_structure import StructureHead
+from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
 
 ENCODERS = {"dreams": DreamsModel}
 PROJECTORS = {"blip_2_qformer": QFormerProjector}
@@ -35,15 +35,16 @@ TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 @dataclass
 class EncoderOutput(ModelOutput):
-    """What a projector reads: the encoder's output with the condition tokens appended to `last_hidden_state`.
+    """What a projector reads: the encoder's output with condition and fingerprint tokens behind it.
 
     last_hidden_state (`(batch, tokens, hidden)`), hidden_states (tuple of the encoder's own states, or None),
-    attention_mask (`(batch, tokens)`, 1 = real).
+    attention_mask (`(batch, tokens)`, 1 = real), fingerprint_logits (`(batch, fingerprint_size)`, or None).
     """
 
     last_hidden_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attention_mask: torch.LongTensor | None = None
+    fingerprint_logits: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
-        self.encoder = self.conditions = self.projector = self.structure_head = None
+        self.encoder = self.conditions = self.fingerprint_tokens = self.projector = self.structure_head = None
         if config.encoder_config is not None:
             self.encoder = ENCODERS[config.encoder_config.model_type]._from_config(config.encoder_config)
             self.projector = PROJECTORS[config.projector_config.model_type](config)
@@ -106,6 +107,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             self.conditions = ConditionEmbeddings(config.condition_config, config.encoder_config.hidden_size)
         if config.structure_config is not None:
             self.structure_head = StructureHead(config)
+            if config.structure_config.num_tokens:
+                self.fingerprint_tokens = FingerprintTokens(config)
         self.post_init()
 
     @property
@@ -113,8 +116,9 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         """Names of the tensors that describe a query, as the feature extractor gives them."""
         return sum((part.input_names for part in (self.encoder, self.conditions) if part is not None), ())
 
-    def encode(self, output_hidden_states=None, **inputs) -> EncoderOutput:
-        """Encoder states with the condition tokens behind them. Without condition tensors there are no such tokens."""
+    def encode(self, output_hidden_states=None, fingerprint=None, told_share=None, **inputs) -> EncoderOutput:
+        """Encoder states with condition and fingerprint tokens behind them; without condition tensors there are none of
+        these. `fingerprint`, `told_share`: of `FingerprintTokens`."""
         states = self.encoder(
             **{name: inputs.get(name) for name in self.encoder.input_names},
             output_hidden_states=output_hidden_states,
@@ -124,13 +128,29 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         if self.conditions is not None and inputs.get("condition_mask") is not None:
             tokens, known = self.conditions(**{name: inputs[name] for name in self.conditions.input_names})
             hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
-        return EncoderOutput(last_hidden_state=hidden, hidden_states=states.hidden_states, attention_mask=mask)
+        logits = None
+        if self.fingerprint_tokens is not None:
+            tokens, logits = self.fingerprint_tokens(states.last_hidden_state, fingerprint, told_share)
+            hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
+        return EncoderOutput(
+            last_hidden_state=hidden,
+            hidden_states=states.hidden_states,
+            attention_mask=mask,
+            fingerprint_logits=logits,
+        )
 
     def forward(self, output_hidden_states=None, return_dict=None, **inputs) -> tuple | Spec2MolModelOutput:
         """Args: the tensors of `Spec2MolFeatureExtractor`."""
         encoded = self.encode(output_hidden_states=output_hidden_states, **inputs)
         output = Spec2MolModelOutput(soft_tokens=self.projector(encoded), **encoded)
         return output if return_dict in (None, True) else output.to_tuple()
+
+    def structure_loss(self, soft_tokens, encoded: EncoderOutput, fingerprint, element_counts) -> torch.Tensor:
+        """Of the structure head, and of the encoder's own fingerprint where it expects one."""
+        loss = self.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        if encoded.fingerprint_logits is not None:
+            loss = loss + fingerprint_loss(encoded.fingerprint_logits, fingerprint)
+        return loss
 
     def get_spectrum_features(self, **inputs) -> torch.Tensor:
         """Unit vectors `(batch, num_query_tokens, contrast_size)` of the queries."""
@@ -181,6 +201,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         identity=None,
         fingerprint=None,
         element_counts=None,
+        told_share=None,
         return_dict=None,
         **inputs,
     ) -> tuple | Spec2MolForPreTrainingOutput:
@@ -191,12 +212,13 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are
                 positives of each other, never negatives. By default all molecules differ.
             fingerprint, element_counts: labels of `StructureHead`.
+            told_share: of `FingerprintTokens`.
         """
         projector = self.model.projector
         if self.training:
             with torch.no_grad():
                 projector.temperature.clamp_(*TEMPERATURE_RANGE)
-        encoded = self.model.encode(**inputs)
+        encoded = self.model.encode(fingerprint=fingerprint, told_share=told_share, **inputs)
         batch = len(molecule_ids)
         first = process_index() * batch  # of this process' rows in the batch of all of them
         if identity is None:
@@ -226,7 +248,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         loss, structure_loss = contrast_loss + matching_loss + generation_loss, None
         if self.model.structure_head is not None and fingerprint is not None:
             soft_tokens = projector.language_projection(query_states)
-            structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+            structure_loss = self.model.structure_loss(soft_tokens, encoded, fingerprint, element_counts)
             loss = loss + structure_loss
 
         output = Spec2MolForPreTrainingOutput(
@@ -337,6 +359,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         labels=None,
         fingerprint=None,
         element_counts=None,
+        told_share=None,
         logits_to_keep=0,
         **kwargs,
     ) -> tuple | CausalLMOutputWithPast:
@@ -346,14 +369,17 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             soft_tokens: `(batch, num_query_tokens, hidden)`, by default computed from the query's tensors.
             labels: `(batch, length)`, -100 = no loss.
             fingerprint, element_counts: labels of `StructureHead`.
+            told_share: of `FingerprintTokens`.
             kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
 
         Raises:
             ValueError: placeholders and soft tokens differ in number.
         """
         inputs = {name: kwargs.pop(name) for name in self.model.input_names if name in kwargs}
+        encoded = None
         if soft_tokens is None and inputs:
-            soft_tokens = self.model(**inputs).soft_tokens
+            encoded = self.model(**inputs, fingerprint=fingerprint, told_share=told_share)
+            soft_tokens = encoded.soft_tokens
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if soft_tokens is not None:
@@ -371,9 +397,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             logits_to_keep=logits_to_keep,
             **kwargs,
         )
-        if fingerprint is None or soft_tokens is None or self.model.structure_head is None:
+        if fingerprint is None or encoded is None or self.model.structure_head is None:
             return output
-        structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        structure_loss = self.model.structure_loss(soft_tokens, encoded, fingerprint, element_counts)
         if (num_items := kwargs.get("num_items_in_batch")) is not None:
             # The language loss is this batch's share of the mean over all accumulated batches of all processes.
             structure_loss = structure_loss * (labels[:, 1:] != -100).sum() / num_items

@@ -1,10 +1,56 @@
-"""Structure head: what the soft tokens say of the molecule before any language model reads them."""
+"""What is predicted of the molecule's structure before a language model writes it: by the encoder alone, told to the
+projector as fingerprint tokens, and from the soft tokens, by the structure head."""
 
 import torch
 from torch import nn
 
 from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import mean_over_processes
+
+
+class FingerprintTokens(nn.Module):
+    """The Morgan fingerprint that the encoder expects, as further states for the projector to read.
+
+    A language model can learn to write molecules from fingerprints on any structures, measured or not; then a spectrum
+    needs only say which bits are likely (as in DiffMS, Bohde et al. 2025). So training may tell a part of the truth in
+    place of the encoder's expectation.
+    """
+
+    def __init__(self, config: Spec2MolConfig):
+        super().__init__()
+        self.num_tokens = config.structure_config.num_tokens
+        size, hidden_size = config.structure_config.fingerprint_size, config.encoder_config.hidden_size
+        self.classifier = nn.Linear(hidden_size, size)  # as `DreamsForSequenceClassification` has it
+        self.embeddings = nn.Linear(size, self.num_tokens * hidden_size)
+        self.token_types = nn.Embedding(self.num_tokens, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, states, fingerprint=None, told_share=None):
+        """
+        Args:
+            states: of the encoder, `(batch, tokens, hidden)`, the precursor's first.
+            fingerprint: the true one, `(batch, fingerprint_size)`, 0 or 1, with
+            told_share: of the truth in what the tokens tell, `(batch,)`; the rest is the encoder's expectation.
+
+        Returns:
+            tokens `(batch, num_tokens, hidden)`, logits of the bits `(batch, fingerprint_size)`.
+        """
+        logits = self.classifier(states[:, 0])
+        bits = logits.sigmoid()
+        if told_share is not None:
+            bits = torch.lerp(bits, fingerprint.to(bits.dtype), told_share[:, None].to(bits.dtype))
+        tokens = self.embeddings(bits).unflatten(1, (self.num_tokens, -1))
+        types = self.token_types(torch.arange(self.num_tokens, device=states.device))
+        return self.norm(tokens + types), logits
+
+    @torch.no_grad()
+    def start_from(self, frequencies):
+        """Untrained, expect the bits' frequencies `(fingerprint_size,)`."""
+        self.classifier.bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
+
+    @property
+    def is_untrained(self) -> bool:
+        return not self.classifier.bias.any()
 
 
 class StructureHead(nn.Module):
@@ -46,10 +92,8 @@ class StructureHead(nn.Module):
             element_counts: `(batch, num_elements)`, in the order of the feature extractor's `elements`.
         """
         bits, roots = self(soft_tokens)
-        fingerprint = fingerprint.float()
-        bits_loss = nn.functional.binary_cross_entropy_with_logits(bits.float(), fingerprint, reduction="sum")
         counts_loss = nn.functional.mse_loss(roots.float(), element_counts.float().sqrt())
-        return bits_loss / mean_over_processes(fingerprint.sum()).clamp(min=1) + counts_loss
+        return fingerprint_loss(bits, fingerprint) + counts_loss
 
     def similarity(self, soft_tokens, fingerprints):
         """Log likelihoods of molecules' fingerprints `(molecules, fingerprint_size)`, in nats:
@@ -58,4 +102,11 @@ class StructureHead(nn.Module):
         return bits @ fingerprints.float().T - nn.functional.softplus(bits).sum(1, keepdim=True)
 
 
-__all__ = ["StructureHead"]
+def fingerprint_loss(logits, fingerprint):
+    """Cross-entropy of the bits, both `(batch, fingerprint_size)`, in nats per set bit."""
+    fingerprint = fingerprint.float()
+    loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), fingerprint, reduction="sum")
+    return loss / mean_over_processes(fingerprint.sum()).clamp(min=1)
+
+
+__all__ = ["FingerprintTokens", "StructureHead", "fingerprint_loss"]

@@ -24,6 +24,7 @@ class Spec2MolCollator:
     pairs: molecules as the text branch reads them, with their identity, instead of the language model's text.
     messages: a conversation, each message with role and content, in which {soft_tokens}, {molecule} (SELFIES) and the
         columns of a row take the place of their names; instead of the molecule alone. The loss is on the answers.
+    told_fingerprint: share of the rows in which the fingerprint tokens tell a part of the truth, from none to all.
     random_order: share of the molecules that are written from a random atom on, anew each time. Those that would be
         longer than `max_tokens` stay as they are.
     """
@@ -33,6 +34,7 @@ class Spec2MolCollator:
     augmentation: Augmentation | None = None
     pairs: bool = False
     messages: Sequence[Mapping[str, str]] | None = None
+    told_fingerprint: float = 0.0
     random_order: float = 0.0
     max_tokens: int | None = None
 
@@ -56,6 +58,8 @@ class Spec2MolCollator:
             packed = np.array([row["fingerprint"] for row in rows], np.uint8)
             batch["fingerprint"] = torch.from_numpy(np.unpackbits(packed, axis=1))
             batch["element_counts"] = torch.tensor([row["element_counts"] for row in rows])
+            if self.told_fingerprint:
+                batch["told_share"] = torch.rand(len(rows)) * (torch.rand(len(rows)) < self.told_fingerprint)
         return batch
 
     def _target(self, row) -> list[int]:

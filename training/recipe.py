@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from ..configuration_spec2mol import DreamsConfig, Spec2MolConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
-from ..modeling_dreams import DreamsModel, DreamsPreTrainedModel
+from ..modeling_dreams import DreamsForSequenceClassification, DreamsPreTrainedModel
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
 from ..processing_spec2mol import Spec2MolProcessor
 
@@ -37,7 +37,8 @@ class Recipe:
     data: `train` and `validation` parquet files, globs or lists of them; `train_limit` and `validation_limit`, so many
         of the first rows of each; `max_tokens`, to leave out longer molecules in training; `near_mass`, the share of
         batches that hold molecules of about the same mass, as hard negatives; `random_order`, the share of molecules
-        that are written in a random order of atoms; `weights`, how many times a row counts, by its `source`.
+        that are written in a random order of atoms; `told_fingerprint`, the share of examples in which the fingerprint
+        tokens tell a part of the truth; `weights`, how many times a row counts, by its `source`.
     trainable: globs of parameter names.
     lora: fields of `peft.LoraConfig`; adapters and the `modules_to_save` are trained instead of `trainable`. The model
         that is left has them merged; by themselves they are in its folder `adapter`.
@@ -101,15 +102,18 @@ class Recipe:
                 **parts, num_query_tokens=model.config.num_query_tokens
             )
         if source is not None:
-            encoder = None
+            head = None
             if "encoder" in self.model:
-                encoder = DreamsModel.from_pretrained(self.model["encoder"])
-                encoder.config.num_labels, encoder.config.problem_type = 2, None  # A head's, and it has none.
-                config = config | {"encoder_config": encoder.config.to_dict()}
+                head = DreamsForSequenceClassification.from_pretrained(self.model["encoder"])
+                labels = head.config.num_labels
+                head.config.num_labels, head.config.problem_type = 2, None  # Encoders have none.
+                config = config | {"encoder_config": head.config.to_dict()}
             config = Spec2MolConfig.from_dict(Spec2MolConfig.from_pretrained(source).to_dict() | config)
             model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
-            if encoder is not None:
-                model.model.encoder = encoder
+            if head is not None:
+                model.model.encoder, tokens = head.dreams, model.model.fingerprint_tokens
+                if tokens is not None and labels == model.config.structure_config.fingerprint_size:
+                    tokens.classifier = head.classifier
             processor = Spec2MolProcessor.from_pretrained(source)
             processor.num_query_tokens = config.num_query_tokens
             features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})

@@ -48,6 +48,9 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
     head = getattr(trained.base_model, "structure_head", None)
     if head is not None and head.is_untrained:
         head.start_from(*structure_statistics(train_dataset))
+    tokens = getattr(trained.base_model, "fingerprint_tokens", None)
+    if tokens is not None and tokens.is_untrained:
+        tokens.start_from(structure_statistics(train_dataset)[0])
     if recipe.lora:
         trained = add_lora(trained, recipe.lora)
     else:
@@ -95,6 +98,7 @@ def _composite_stage(recipe):
             Augmentation(**recipe.augmentation),
             pairs=pairs,
             messages=recipe.messages,
+            told_fingerprint=recipe.data.get("told_fingerprint", 0.0),
             random_order=recipe.data.get("random_order", 0.0),
             max_tokens=recipe.data.get("max_tokens", positions - processor.num_query_tokens),
         ),
