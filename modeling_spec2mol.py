@@ -117,8 +117,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         return sum((part.input_names for part in (self.encoder, self.conditions) if part is not None), ())
 
     def encode(self, output_hidden_states=None, fingerprint=None, told_share=None, **inputs) -> EncoderOutput:
-        """Encoder states with condition and fingerprint tokens behind them; without condition tensors there are none of
-        these. `fingerprint`, `told_share`: of `FingerprintTokens`."""
+        """Encoder states with condition and fingerprint tokens behind them; without condition tensors, there are no
+        condition tokens. `fingerprint`, `told_share`: of `FingerprintTokens`."""
         states = self.encoder(
             **{name: inputs.get(name) for name in self.encoder.input_names},
             output_hidden_states=output_hidden_states,
@@ -131,7 +131,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         logits = None
         if self.fingerprint_tokens is not None:
             tokens, logits = self.fingerprint_tokens(states.last_hidden_state, fingerprint, told_share)
-            hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, mask.new_ones(tokens.shape[:2])], dim=1)
+            known = mask.new_ones(tokens.shape[:2])
+            hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
         return EncoderOutput(
             last_hidden_state=hidden,
             hidden_states=states.hidden_states,

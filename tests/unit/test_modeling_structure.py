@@ -4,6 +4,7 @@ from torch.testing import assert_close
 
 from spec2mol import Spec2MolForPreTraining
 from spec2mol.data.collator import Spec2MolCollator
+from spec2mol.modeling_structure import FingerprintTokens, fingerprint_loss
 from tests import builders
 
 SIZE = 64
@@ -79,3 +80,67 @@ def test_its_loss_reaches_the_peaks_and_not_the_language_model(model, inputs, la
 
 def test_without_labels_nothing_changes(model, inputs):
     assert "structure_loss" not in model(**inputs)
+
+
+@pytest.fixture(scope="module")
+def telling_model():
+    """With fingerprint tokens."""
+    torch.manual_seed(0)
+    return builders.model(structure_config={"fingerprint_size": SIZE, "hidden_size": 32, "num_tokens": 3}).eval()
+
+
+@pytest.fixture(scope="module")
+def query(inputs, telling_model):
+    return {name: inputs[name] for name in telling_model.model.input_names if name in inputs}
+
+
+class TestFingerprintTokens:
+    @pytest.fixture
+    def model(self, telling_model):
+        return telling_model
+
+    def test_stand_behind_the_other_states(self, model, query):
+        encoded = model.model.encode(**query)
+        tokens, logits = model.model.fingerprint_tokens(encoded.last_hidden_state)
+        assert_close(encoded.last_hidden_state[:, -3:], tokens)
+        assert_close(encoded.fingerprint_logits, logits)
+        assert encoded.attention_mask[:, -3:].all()
+
+    def test_tell_the_share_of_the_truth_that_they_are_told(self, model, query, labels):
+        """All of it leaves nothing of the peaks in them; none of it is the encoder's expectation."""
+        states = model.model.encoder(query["peaks"], query["peaks_mask"]).last_hidden_state
+        tokens, truth = model.model.fingerprint_tokens, labels["fingerprint"]
+        expected, logits = tokens(states)
+        assert_close(tokens(states, truth, torch.zeros(4))[0], expected)
+        assert_close(tokens(states.flip(0), truth, torch.ones(4))[0], tokens(states, truth, torch.ones(4))[0])
+        half = tokens.embeddings((logits.sigmoid() + truth) / 2).unflatten(1, (3, -1))
+        assert_close(tokens(states, truth, torch.full((4,), 0.5))[0], tokens.norm(half + tokens.token_types.weight))
+
+    def test_the_truth_changes_nothing_unless_it_is_told(self, model, query, labels):
+        with torch.no_grad():
+            alone = model.model(**query).soft_tokens
+            assert_close(model.model(**query, fingerprint=labels["fingerprint"]).soft_tokens, alone)
+            told = model.model(**query, fingerprint=labels["fingerprint"], told_share=torch.ones(4)).soft_tokens
+        assert (told - alone).abs().max() > 1e-3
+
+    def test_the_language_loss_reaches_the_expectation(self, model, inputs, labels):
+        model.zero_grad()
+        output = model(**inputs, **labels)
+        output.language_loss.backward()
+        assert model.model.fingerprint_tokens.classifier.weight.grad.abs().sum() > 0
+        model.zero_grad()
+
+    def test_the_structure_loss_counts_the_expectation_too(self, model, inputs, query, labels):
+        with torch.no_grad():
+            output, encoded = model(**inputs, **labels), model.model(**query)
+        head_loss = model.model.structure_head.loss(encoded.soft_tokens, **labels)
+        expected = fingerprint_loss(encoded.fingerprint_logits, labels["fingerprint"])
+        assert_close(output.structure_loss, head_loss + expected)
+
+    def test_start_from_the_frequencies_of_the_bits(self, model, query):
+        tokens = FingerprintTokens(model.config)
+        assert tokens.is_untrained == (not tokens.classifier.bias.any())
+        tokens.classifier.weight.data.zero_()
+        tokens.start_from(torch.linspace(0.1, 0.9, SIZE))
+        logits = tokens(model.model.encoder(query["peaks"], query["peaks_mask"]).last_hidden_state)[1]
+        assert_close(logits.sigmoid(), torch.linspace(0.1, 0.9, SIZE).expand(4, -1))

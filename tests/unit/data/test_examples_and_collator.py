@@ -66,6 +66,15 @@ def test_condition_dropout_hides_the_named_conditions(table):
     assert seen[CONDITIONS.index("precursor_mz")] == 1
 
 
+def test_a_part_of_the_fingerprint_is_told_in_a_share_of_the_rows(table):
+    rows = list(load_examples(table, processor(), fingerprint_size=64)) * 50
+    torch.manual_seed(0)
+    shares = Spec2MolCollator(processor(), told_fingerprint=0.5)(rows)["told_share"]
+    assert 0.4 < (shares > 0).float().mean() < 0.6
+    assert 0.4 < shares[shares > 0].mean() < 0.6 and shares.max() <= 1
+    assert "told_share" not in Spec2MolCollator(processor())(rows)
+
+
 def test_a_hidden_precursor_is_hidden_from_the_encoder_too(table):
     rows = load_examples(table, processor()).to_list()
     batch = Spec2MolCollator(processor(), {"precursor_mz": 1.0})([*rows, rows[0] | {"mzs": [], "intensities": []}])

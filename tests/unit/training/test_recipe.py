@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from transformers import TrainingArguments
 
 from spec2mol import DreamsConfig, Spec2MolConfig
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
+from spec2mol.modeling_dreams import DreamsForSequenceClassification
 from spec2mol.training.recipe import ENCODER_STAGES, Recipe
 from tests import builders
 
@@ -70,6 +72,23 @@ def test_a_new_model_takes_its_special_tokens_from_the_tokenizer(tmp_path):
     assert model.config.soft_token_id == tokenizer.mask_token_id
     assert processor.num_query_tokens == 2
     assert model(**processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")).loss > 0
+
+
+def test_an_encoder_brings_the_fingerprint_that_it_expects(tmp_path):
+    """From stage `fingerprint`, into a system with fingerprint tokens."""
+    structure = {"fingerprint_size": 64, "hidden_size": 16, "num_tokens": 2}
+    model, processor = builders.model(), builders.processor()
+    model.save_pretrained(tmp_path / "whole")
+    processor.save_pretrained(tmp_path / "whole")
+    encoder = DreamsForSequenceClassification(DreamsConfig(**builders.ENCODER, num_labels=64))
+    encoder.save_pretrained(tmp_path / "encoder")
+    parts = {"from": str(tmp_path / "whole"), "encoder": str(tmp_path / "encoder")}
+    joined, _ = Recipe("align", parts | {"config": {"structure_config": structure}}, {}, {}).load_model()
+    inputs = processor(spectra=builders.spectra(), return_tensors="pt")
+    query = {name: inputs[name] for name in joined.model.input_names if name in inputs}
+    with torch.no_grad():
+        expected = encoder.eval()(query["peaks"], query["peaks_mask"]).logits
+        torch.testing.assert_close(joined.eval().model.encode(**query).fingerprint_logits, expected)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
