@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
-from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets import Dataset, Features, Value, concatenate_datasets, load_dataset
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 
@@ -51,8 +51,22 @@ def load_examples(
             a row that none matches counts once.
     """
     parts = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in _listed(paths)]
-    examples = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    examples = _joined(parts)
     return examples if weights is None else _repeated(examples, weights)
+
+
+def _joined(parts: Sequence[Dataset]) -> Dataset:
+    """Tables that different programs wrote hold the same text and numbers in different types."""
+
+    def common(feature):
+        dtype = getattr(feature, "dtype", "")
+        if dtype == "large_string":
+            return Value("string")
+        return Value("float64") if dtype.startswith(("float", "double")) else feature
+
+    return concatenate_datasets(
+        [part.cast(Features({k: common(v) for k, v in part.features.items()})) for part in parts]
+    )
 
 
 def _repeated(examples, weights):
@@ -97,7 +111,7 @@ def load_spectra_examples(
                 print(f"{path}: {dropped} of {len(examples)} rows dropped, their structures cannot be read")
             examples = kept
         parts.append(examples)
-    return parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+    return _joined(parts)
 
 
 def _add_spectrum_columns(row, num_peaks, fingerprint_size):

@@ -1,4 +1,6 @@
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -26,6 +28,20 @@ def test_examples_hold_targets_and_lengths(table):
     assert examples[0]["target_ids"] == processor().encode_molecule(MOLECULES[0])
     assert examples["num_tokens"][:] == [len(ids) for ids in examples["target_ids"]]
     assert examples["num_peaks"][:] == [5, 8, 1, 3]
+
+
+def test_tables_of_other_programs_join(table, tmp_path):
+    """The same columns as wider or narrower text and numbers."""
+    other = pq.read_table(table)
+    for i, field in enumerate(other.schema):
+        kinds = {pa.string(): pa.large_string(), pa.large_string(): pa.string(), pa.float64(): pa.float32()}
+        if field.type in kinds:
+            other = other.set_column(i, field.name, other.column(i).cast(kinds[field.type]))
+    pq.write_table(other, tmp_path / "other.parquet")
+    examples = load_examples([str(table), str(tmp_path / "other.parquet")], processor())
+    half = len(examples) // 2
+    assert examples["smiles"][:half] == examples["smiles"][half:]
+    assert examples["precursor_mz"][:half] == pytest.approx(examples["precursor_mz"][half:])
 
 
 def test_limit(table):
