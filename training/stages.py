@@ -45,6 +45,9 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
     trained, left, examples, fields = build(recipe)
     with arguments.main_process_first(desc="reading the data"):  # The others find it in the cache.
         train_dataset, eval_dataset = examples("train"), examples("validation")
+    augmentation = fields["data_collator"].augmentation
+    if augmentation is not None and augmentation.energy_mixing:
+        augmentation.learn_energies(train_dataset)
     head = getattr(trained.base_model, "structure_head", None)
     if head is not None and head.is_untrained:
         head.start_from(*structure_statistics(train_dataset))

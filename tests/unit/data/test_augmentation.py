@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 import torch
+from datasets import Dataset
 
 from spec2mol.data.augmentation import Augmentation
 
@@ -34,6 +36,44 @@ def test_peak_dropout_spares_the_base_peak():
 
 def test_a_spectrum_without_peaks_stays():
     assert Augmentation(peak_dropout=0.5)({"mzs": [], "intensities": []})["mzs"] == []
+
+
+class TestEnergyMixing:
+    ION = {"identity": 1, "adduct": "[M+H]+", "instrument_type": "QTOF"}
+    ROWS = [
+        ION | {"mzs": [50.0, 100.0], "intensities": [1.0, 2.0], "collision_energy": 10.0},
+        ION | {"mzs": [50.0001, 70.0], "intensities": [30.0, 10.0], "collision_energy": 40.0},
+        ION | {"adduct": "[M+Na]+", "mzs": [90.0], "intensities": [1.0], "collision_energy": 20.0},
+        ION | {"identity": 2, "mzs": [91.0], "intensities": [1.0], "collision_energy": 20.0},
+    ]
+
+    @pytest.fixture
+    def mixing(self):
+        augmentation = Augmentation(energy_mixing=1.0)
+        augmentation.learn_energies(Dataset.from_list(self.ROWS))
+        return augmentation
+
+    def test_averages_spectra_of_one_ion(self, mixing):
+        torch.manual_seed(0)
+        mixed = [row for row in (mixing(dict(self.ROWS[0])) for _ in range(20)) if len(row["mzs"]) == 3]
+        assert mixed  # else the spectrum itself was drawn
+        for row in mixed:
+            share = (40 - row["collision_energy"]) / 30
+            assert row["intensities"] == pytest.approx([0.5 * share + (1 - share), (1 - share) / 3, share])
+            assert row["mzs"] == pytest.approx([50.00005, 70, 100], abs=5.1e-5)
+
+    def test_leaves_alone_what_has_no_other_energy(self, mixing):
+        for row in self.ROWS[2:]:
+            assert mixing(dict(row))["mzs"].tolist() == row["mzs"]
+
+    def test_needs_to_know_the_ions(self):
+        with pytest.raises(ValueError, match="needs identity, instrument_type"):
+            columns = {"adduct": ["[M+H]+"], "collision_energy": [10.0]}
+            Augmentation(energy_mixing=1.0).learn_energies(Dataset.from_dict(columns))
+
+    def test_leaves_alone_an_unknown_energy(self, mixing):
+        row = self.ROWS[0] | {"collision_energy": None}
+        assert all(len(mixing(row)["mzs"]) == 2 for _ in range(10))
 
 
 def test_same_seed_same_spectrum():
