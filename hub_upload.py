@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--message", default="Upload spec2mol model", help="of the commit")
     parser.add_argument("--license", help="of the weights, as the Hub spells it (default: from card or training data)")
     parser.add_argument("--dry-run", action="store_true", help="stage and verify only; the staged folder stays")
+    parser.add_argument("--staged", type=Path, metavar="DIR", help="new folder to stage in (default: a temporary one)")
     args = parser.parse_args(argv)
     try:
         validate_repo_id(args.repo_id)
@@ -47,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         if not args.dry_run:
             with hub_errors():
                 HfApi().whoami()  # Who is not logged in should hear it before the work.
-        staged = stage_and_verify(args.folder, args.repo_id, args.license)
+        staged = args.staged or Path(mkdtemp(prefix="spec2mol-upload-"))
+        if staged.exists() and (not staged.is_dir() or any(staged.iterdir())):
+            raise ValueError(f"{staged} is not empty: name a new folder")
+        stage_and_verify(args.folder, staged, args.repo_id, args.license)
         if args.dry_run:
             print(f"nothing uploaded; the staged folder is {staged}")
             return 0
@@ -55,23 +59,23 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"hub_upload: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    shutil.rmtree(staged)
+    if args.staged is None:
+        shutil.rmtree(staged)
     return 0
 
 
-def stage_and_verify(folder: Path, repo_id: str, license: str | None = None) -> Path:
-    """The staged folder, which answers a stranger as `folder` answers us.
+def stage_and_verify(folder: Path, staged: Path, repo_id: str, license: str | None = None):
+    """Fills `staged`, which then answers a stranger as `folder` answers us.
 
     Raises:
         ValueError: nothing that can be staged.
         VerificationError: a file of the staged folder, which stays for a look, is wrong.
     """
-    staged = Path(mkdtemp(prefix="spec2mol-upload-"))
     print(f"staging {folder}")
     try:
         stage(folder, staged, repo_id, license)
     except ValueError:
-        shutil.rmtree(staged)
+        shutil.rmtree(staged, ignore_errors=True)
         raise
     print("verifying in a fresh process, offline and without spec2mol")
     source, processor = load_model(str(folder), merge=False)
@@ -79,7 +83,6 @@ def stage_and_verify(folder: Path, repo_id: str, license: str | None = None) -> 
         print(verify(staged, repo_id, expect(source, processor, list(load_spectra(EXAMPLES)))))
     except VerificationError as error:
         raise VerificationError(f"{error}; nothing uploaded, the staged folder is {staged}") from error
-    return staged
 
 
 def upload(staged: Path, repo_id: str, public: bool, revision: str | None, message: str) -> str:

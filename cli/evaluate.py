@@ -78,7 +78,7 @@ def run(args) -> int:
         raise ValueError(f"{args.model}: a language model alone, without a spectrum encoder")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    lines, figures = [], {}
+    lines, figures, calibration = [], {}, {}
     for track in [args.track] if args.track else TRACKS:
         systems = compare(model, processor, rows, library, track)
         if args.mces:
@@ -101,14 +101,14 @@ def run(args) -> int:
             tables.append(ablation_table(ablate(model, processor, for_track(rows, track))))
         show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
         figures[track] = {s: {name: i._asdict() for name, i in of_s.items()} for s, of_s in summary.items()}
-        errors = {event: expected_calibration_error(*pair) for event, pair in events.items()}
-        figures[track] |= {"expected calibration error": errors} if errors else {}
+        calibration[track] = {event: expected_calibration_error(*pair) for event, pair in events.items()}
         lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]
         if args.output:
             plot(args.output, track, systems, events)
     if args.output:
         about = {"model": args.model, "data": args.data.name, "sha256": file_sha256(args.data), "spectra": len(rows)}
         about |= {"limit_per_molecule": args.limit_per_molecule, "training_record": unseen, "figures": figures}
+        about["expected_calibration_error"] = calibration
         (args.output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n")
         pd.concat(lines, ignore_index=True).to_parquet(args.output / "queries.parquet")
     return 0

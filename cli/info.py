@@ -14,7 +14,7 @@ from ..hub.cards import (
     license_of,
     parts,
     read_metrics,
-    stage_row,
+    stage_rows,
     tables_by_track,
     training_data,
 )
@@ -63,13 +63,13 @@ def print_training(console, name):
     if record is None:
         console.print("Training: not recorded")
     else:
-        for stage in record.stages:
-            told = zip(STAGE_COLUMNS, stage_row(stage), strict=True)
+        for row in stage_rows(record):
+            told = zip(STAGE_COLUMNS, row, strict=True)
             console.print("; ".join(f"{column}: {cell}" for column, cell in told if cell))
         console.print(f"Seen in training: {len(record.molecules):,} molecules")
         for name_of_part in record.unknown:
             console.print(f"Nothing is known of {name_of_part}, which went into it")
-        for line in credit_lines(training_data(record.stages)):
+        for line in credit_lines(training_data(record)):
             console.print(f"  {line}")
     console.print(f"Licence of the weights: {licence(name, record)}")
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from transformers.utils import cached_file
 from ..data.provenance import Licence, count_values, find_source, provenance, read_licence, strictest
 from ..evaluation.intervals import Interval
 from ..evaluation.report import STRUCTURES, Table, figure_tables, retrieval_table, to_markdown
-from ..training.record import MOLECULES, RECORD, load_seen
+from ..training.record import MOLECULES, RECORD, TrainingRecord, load_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
 METRICS = "metrics.json"
@@ -48,7 +50,7 @@ def model_card(folder: str | Path, model, processor, repo_id: str, license: str 
 
 def _card_from_records(folder, model, processor, repo_id, license):
     record, metrics = load_seen(folder), read_metrics(folder)
-    data = training_data(record.stages) if record else []
+    data = training_data(record) if record else []
     name, features = repo_id.split("/")[-1], processor.feature_extractor
     metadata = ModelCardData(
         license=license or license_of(record, folder),
@@ -69,7 +71,7 @@ def _card_from_records(folder, model, processor, repo_id, license):
         instrument_types=_code(features.instrument_types),
         elements=", ".join(features.elements),
         parts=markdown_table(("part", "what", "parameters"), ([p, k, f"{n:,}"] for p, k, n in parts(model))),
-        stages=markdown_table(STAGE_COLUMNS, map(stage_row, record.stages)) if record else None,
+        stages=markdown_table(STAGE_COLUMNS, stage_rows(record)) if record else None,
         unknown=", ".join(record.unknown) if record else None,
         num_molecules=f"{len(record.molecules):,}" if record else None,
         credits="\n".join(f"- {line}" for line in credit_lines(data)),
@@ -146,7 +148,7 @@ def license_of(record, folder) -> str:
             raise ValueError("there is no training record")
         if record.unknown:
             raise ValueError(f"nothing is known of {', '.join(record.unknown)}, which went into it")
-        data = training_data(record.stages)
+        data = training_data(record)
         if silent := next((part["file"] for part in data if "licenses" not in part), None):
             raise ValueError(f"{silent} states no licences")
         return strictest(licence for part in data for licence in part["licenses"]).hub
@@ -158,6 +160,8 @@ def check_metadata(card, path: Path):
     """What the Hub checks and can be checked offline. Raises ValueError."""
     if not card.data.license:
         raise ValueError(f"{path}: its metadata name no license")
+    if card.data.license == "other" and not card.data.get("license_name"):
+        raise ValueError(f"{path}: its metadata name no license_name, which license: other needs")
     for result in card.data.get("eval_results") or ():
         if not isinstance(result.metric_value, int | float) or not math.isfinite(result.metric_value):
             raise ValueError(f"{path}: {result.metric_type} is {result.metric_value}, not a number")
@@ -194,9 +198,14 @@ def architecture(name: str, config) -> str:
 STAGE_COLUMNS = ("stage", "starts from", "data", "examples", "molecules", "length x batch", "trained")
 
 
-def stage_row(stage: Mapping) -> list[str]:
-    """Of `training_record.json`, by `STAGE_COLUMNS`."""
-    recipe, data = stage["recipe"], stage["data"]
+def stage_rows(record: TrainingRecord) -> list[list[str]]:
+    """By `STAGE_COLUMNS`, a line for each stage."""
+    known = {digest: part for part in training_data(record) for digest in part["sha256"]}
+    return [_stage_row(stage, _distinct(known[part["sha256"]] for part in stage["data"])) for stage in record.stages]
+
+
+def _stage_row(stage, data):
+    recipe = stage["recipe"]
     defaults = {"num_train_epochs": 3, "per_device_train_batch_size": 8}  # of `transformers.TrainingArguments`
     arguments = defaults | recipe["arguments"]
     steps = arguments.get("max_steps")
@@ -213,25 +222,48 @@ def stage_row(stage: Mapping) -> list[str]:
     ]
 
 
-def training_data(stages: Iterable[Mapping]) -> list[dict]:
-    """The data files of all stages, each once."""
-    return list({part["sha256"]: part for stage in stages for part in stage["data"]}.values())
+def training_data(record: TrainingRecord) -> list[dict]:
+    """The data of all stages, each file once. The shards of one table, told by their names and sources, are one entry:
+    `file` is then such as "part-*.parquet", and rows are added up. `sha256` is a list."""
+    files = {}
+    for part in (part for stage in record.stages for part in stage["data"]):
+        files[part["sha256"]] = files.get(part["sha256"], {}) | part  # What a stage does not tell another may.
+    tables = {}
+    for part in files.values():
+        shards = re.sub(r"\d+", "*", part["file"])
+        tables.setdefault((shards, *sorted(source_names(part))), []).append(part)
+    return [_joined(parts, shards) for (shards, *_), parts in tables.items()]
+
+
+def _joined(parts, shards):
+    whole = {"file": parts[0]["file"] if len(parts) == 1 else shards, "sha256": [part["sha256"] for part in parts]}
+    for column in ("licenses", "sources", "contributors"):
+        if all(column in part for part in parts):
+            whole[column] = dict(sum((Counter(part[column]) for part in parts), Counter()).most_common())
+    return whole
+
+
+def _distinct(parts):
+    return list({id(part): part for part in parts}.values())
 
 
 def credit_lines(data: Sequence[Mapping]) -> list[str]:
-    """Whom to credit under which licence, from what `provenance` told of data files: the data bases, then for each
-    file its rows by licence and contributor."""
+    """Whom to credit under which licence, from `training_data`: the data bases, then for each table its rows by
+    licence and contributor."""
     names = dict.fromkeys(name for part in data for name in part.get("sources", ()))
     sources = dict.fromkeys(filter(None, map(find_source, names)))
     terms = [source.licence or "each record under its own licence" for source in sources]
     lines = [f"[{s.name}]({s.url}), {t}: credit {s.credit}" for s, t in zip(sources, terms, strict=True)]
     lines += [name for name in names if find_source(name) is None]
     for part in data:
-        licences = [(read_licence(text), rows) for text, rows in part.get("licenses", {}).items()]
-        linked = [(f"[{known.name}]({known.url})" if known.url else known.name, rows) for known, rows in licences]
-        lines.append(f"{part['file']}, rows by licence: {_counted(linked) or 'not stated'}")
+        licences = Counter()
+        for text, rows in part.get("licenses", {}).items():
+            licences[read_licence(text)] += rows
+        linked = [(f"[{known.name}]({known.url})" if known.url else known.name, n) for known, n in licences.items()]
+        named = f"{part['file']} ({', '.join(source_names(part)) or 'source not stated'})"
+        lines.append(f"{named}, rows by licence: {_counted(linked) or 'not stated'}")
         if contributors := part.get("contributors"):
-            lines.append(f"{part['file']}, rows by contributor: {_counted(contributors.items())}")
+            lines.append(f"{named}, rows by contributor: {_counted(contributors.items())}")
     return lines
 
 
@@ -268,15 +300,13 @@ def tables_by_track(metrics: Mapping) -> dict[str, list[Table]]:
     tables = {}
     for track, systems in metrics["figures"].items():
         compared = {name: figures for name, figures in systems.items() if name != "retrieval"}
-        ranked = [retrieval_table(systems["retrieval"])] if "retrieval" in systems else []
-        tables[TRACKS[track]] = figure_tables(compared) + ranked
+        tables[TRACKS[track]] = figure_tables(compared)
+        if "retrieval" in systems:
+            tables[TRACKS[track]].append(retrieval_table(systems["retrieval"]))
+        if errors := metrics.get("expected_calibration_error", {}).get(track):
+            rows = [[event, f"{error:.3f}"] for event, error in errors.items()]
+            tables[TRACKS[track]].append(Table("Expected calibration error", ["probability that", "error"], rows))
     return tables
-
-
-TRACKS = {
-    "mass": "Told precursor m/z and metadata, not the formula",
-    "formula": "Told the molecular formula as well",
-}
 
 
 def _in_markdown(tables_by_title):
@@ -294,6 +324,7 @@ def _eval_results(metrics):
             task_name=f"structure from MS/MS, {TRACKS[track].lower()}",
             dataset_type=metrics["data"],
             dataset_name=f"{metrics['data']} ({metrics['spectra']:,} spectra)",
+            dataset_config=f"track {track}",  # Else the Hub joins both tracks into one result.
             metric_type=figure,
             metric_name=STRUCTURES[figure],
             metric_value=round(interval.mean, 4),

@@ -74,12 +74,9 @@ def verify(folder: str | Path, repo_id: str, expected: dict) -> str:
 
 
 def check_files(folder: Path):
-    """All that can be seen without loading: the auto map is whole, all code that it reaches is there, the weights are
-    safetensors that open. Raises VerificationError."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise VerificationError(f"config.json: {error}") from None
+    """All that can be seen without loading: the auto map is whole, all code that it reaches is there, answers are not
+    cut short, the weights are safetensors that open. Raises VerificationError."""
+    config = _read_json(folder / "config.json")
     auto_map = config.get("auto_map", {})
     if absent := AUTO_MAPS["spec2mol"].keys() - auto_map.keys():
         raise VerificationError(f"config.json: its auto_map lacks {', '.join(sorted(absent))}")
@@ -96,7 +93,18 @@ def check_files(folder: Path):
         wanted = {f"{module}.py": name for module in get_relative_imports(folder / name)} | wanted
         checked.add(name)
 
+    if _read_json(folder / "generation_config.json").get("max_new_tokens") is None:
+        raise VerificationError(
+            "generation_config.json: it lacks max_new_tokens, such as 256; transformers cuts answers at 20 symbols"
+        )
     check_weights(folder)
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VerificationError(f"{path.name}: {error}") from None
 
 
 def check_weights(folder: Path):

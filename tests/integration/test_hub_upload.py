@@ -97,15 +97,16 @@ def test_what_arrives_loads_and_answers_as_the_source(trained, tmp_path):
     assert run_fresh_process(REPO, expected, tmp_path / "download").startswith("the same without spec2mol")
 
 
-def test_lora_weights_are_merged(trained, tmp_path, capsys):
+def test_lora_weights_are_merged(trained, tmp_path):
     base = Spec2MolForConditionalGeneration.from_pretrained(trained)
     target = r"language_model.*\.(q_proj|v_proj)|model\.projector\.qformer.*\.query"
     adapted = get_peft_model(base, LoraConfig(r=2, target_modules=target, init_lora_weights=False))
     adapted.peft_config["default"].base_model_name_or_path = str(trained)
     adapted.save_pretrained(tmp_path / "lora")
 
-    assert hub_upload.main([str(tmp_path / "lora"), REPO, "--license", "cc-by-4.0", "--dry-run"]) == 0
-    staged = Path(capsys.readouterr().out.split()[-1])
+    staged = tmp_path / "staged"
+    arguments = [str(tmp_path / "lora"), REPO, "--license", "cc-by-4.0", "--dry-run", "--staged", str(staged)]
+    assert hub_upload.main(arguments) == 0
     inputs = builders.processor()(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
     with torch.no_grad():
         ours = adapted.eval()(**inputs).logits
@@ -114,7 +115,6 @@ def test_lora_weights_are_merged(trained, tmp_path, capsys):
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
     assert (theirs - without).abs().max() > 0.1
     assert not list(staged.glob("adapter*"))
-    shutil.rmtree(staged)
 
 
 def test_a_failed_check_uploads_nothing(hub, trained, monkeypatch, capsys):
@@ -149,6 +149,13 @@ def test_a_card_that_the_hub_would_refuse(hub, trained, tmp_path, capsys):
 def test_wrong_arguments(folder, repo_id, message, capsys):
     assert hub_upload.main([folder, repo_id]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_empty_is_not_staged_in(trained, tmp_path, capsys):
+    (tmp_path / "mine").touch()
+    assert hub_upload.main([str(trained), REPO, "--dry-run", "--staged", str(tmp_path)]) == 2
+    assert f"{tmp_path} is not empty" in capsys.readouterr().err
+    assert (tmp_path / "mine").exists()
 
 
 def test_not_logged_in(hub, trained, monkeypatch, capsys):

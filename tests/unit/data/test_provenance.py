@@ -68,6 +68,11 @@ def test_sources_with_one_licence_for_all(tmp_path):
     assert told["sources"] == {"chembl_30": 1, "coconut_fungi": 1, "chembl_bimodal": 1}
 
 
+def test_simulated_spectra_are_named_as_what_they_are(tmp_path):
+    told = provenance(table(tmp_path, smiles=["C", "CC"], identifier=["simulated-0-0", "simulated-1-0"]))
+    assert told == {"licenses": {"CC BY-SA 4.0": 2}, "sources": {"simulated": 2}}
+
+
 def test_nothing_told_is_nothing_said(tmp_path):
     assert provenance(table(tmp_path, smiles=["C"], identifier=["mine"])) == {}
 

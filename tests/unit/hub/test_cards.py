@@ -1,12 +1,17 @@
 """The model card says what is recorded beside the weights, and that the rest is not."""
 
 import json
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
+from safetensors.numpy import save_file
 
+from spec2mol.data.provenance import provenance
 from spec2mol.hub.cards import MARKER, model_card
-from spec2mol.loading import DEFAULT_MODEL
+from spec2mol.loading import DEFAULT_MODEL, load_model
 from tests import builders
 
 REPO = "someone/spec2mol-tiny"
@@ -23,8 +28,10 @@ METRICS = {
             "model": {"tanimoto@1": INTERVAL, "exact_match@1": INTERVAL | {"mean": 0.0}, "loss": INTERVAL},
             "peaks removed": {"tanimoto@1": INTERVAL | {"mean": 0.125}},
             "retrieval": {"itc@1": INTERVAL, "itc@5": INTERVAL, "itc@20": INTERVAL},
-        }
+        },
+        "formula": {"model": {"tanimoto@1": INTERVAL | {"mean": 0.5}}},
     },
+    "expected_calibration_error": {"mass": {"the first answer is right": 0.0625}, "formula": {}},
 }
 
 
@@ -80,8 +87,59 @@ def test_figures_stand_beside_their_controls(tmp_path, model):
     assert "| peaks removed |  | 0.125 [0.200, 0.310] |" in written.text
     assert "2993 spectra of val.parquet" in written.text and METRICS["training_record"] in written.text
     assert "| contrast (ITC) | 0.250 [0.200, 0.310] |" in written.text
-    results = {(r.dataset_name, r.metric_type): r.metric_value for r in written.data.eval_results}
-    assert results["val.parquet (2,993 spectra)", "tanimoto@1"] == 0.25
+    assert "| the first answer is right | 0.062 |" in written.text
+
+
+def test_each_track_is_a_result_of_its_own(tmp_path, model):
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    (index,) = card(tmp_path, model, license="cc-by-4.0").data.to_dict()["model-index"]
+    mass, formula = index["results"]
+    assert mass["dataset"] == {
+        "name": "val.parquet (2,993 spectra)",
+        "type": "val.parquet",
+        "config": "track mass",
+    }
+    assert {metric["type"]: metric["value"] for metric in mass["metrics"]} == {"tanimoto@1": 0.25, "exact_match@1": 0}
+    assert formula["dataset"]["config"] == "track formula"
+    assert [metric["value"] for metric in formula["metrics"]] == [0.5]
+
+
+def stage_of(files):
+    """A stage that was trained on these data files."""
+    recipe = {"stage": "align", "model": {}, "arguments": {}, "lora": None, "trainable": ["*"]}
+    return {"recipe": recipe, "data": files, "examples": 8, "molecules": 8}
+
+
+def test_shards_are_one_entry_and_a_file_is_known_by_what_any_stage_tells_of_it(tmp_path, model):
+    simulated = [
+        {"file": f"part-{i:03d}.parquet", "sha256": str(i)} | provenance_of_simulated(tmp_path) for i in range(3)
+    ]
+    measured = {"file": "train.parquet", "sha256": "m", "licenses": {"CC0": 4}, "sources": {"massbank": 4}}
+    structures = {"file": "train.parquet", "sha256": "s", "licenses": {"CC BY 4.0": 5}, "sources": {"chebi20": 5}}
+    stages = [stage_of([structures]), stage_of([*simulated, measured])]
+    stages.append(stage_of([*simulated, *2 * [{"file": "train.parquet", "sha256": "m"}]]))
+    (tmp_path / "training_record.json").write_text(json.dumps({"stages": stages, "unknown": []}))
+    save_file({"identities": np.arange(8)}, tmp_path / "training_molecules.safetensors")
+    written = card(tmp_path, model)
+    lines = written.text.splitlines()
+    assert sum("part-*.parquet (simulated by spec2mol), train.parquet (MassBank) | 8" in line for line in lines) == 2
+    assert sum("train.parquet (ChEBI) | 8" in line for line in lines) == 1
+    (rows,) = (line for line in lines if line.startswith("- part-*.parquet"))
+    assert rows.endswith("[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/) 6")
+    assert "source not stated" not in written.text
+    assert written.data.license == "cc-by-sa-4.0"
+
+
+def provenance_of_simulated(folder):
+    path = folder / "part.parquet"
+    pd.DataFrame({"identifier": ["simulated-0-0", "simulated-1-0"], "smiles": ["C", "CC"]}).to_parquet(path)
+    return provenance(path)
+
+
+def test_the_shipped_card_is_what_its_records_say():
+    folder = Path(DEFAULT_MODEL)
+    written = str(model_card(folder, *load_model(), "checkpoints/spec2mol-small"))
+    assert written == (folder / "README.md").read_text()
 
 
 def test_what_is_not_recorded_is_said_to_be_unknown(tmp_path, model):
@@ -118,6 +176,7 @@ def test_a_card_by_a_program_is_written_anew(tmp_path, model, readme):
     ("readme", "message"),
     [
         ("---\ntags: [chemistry]\n---\n", "name no license"),
+        ("---\nlicense: other\n---\n", "name no license_name"),
         ("---\nlicense: [\n---\n", "cannot be read"),
         ("---\nlicense: mit\nmodel-index: 3\n---\n", "cannot be read"),
         ("no metadata at all", "name no license"),

@@ -54,6 +54,11 @@ def test_config_is_cut_short(staged, saved):
     assert refused(staged, saved).startswith("config.json: ")
 
 
+def test_answers_would_be_cut_short(staged, saved):
+    edit_json(staged / "generation_config.json", lambda config: config.pop("max_new_tokens"))
+    assert refused(staged, saved).startswith("generation_config.json: it lacks max_new_tokens")
+
+
 def test_weights_are_cut_short(staged, saved):
     (staged / "model.safetensors").write_bytes((staged / "model.safetensors").read_bytes()[:-100])
     assert refused(staged, saved).startswith("model.safetensors: damaged")
