@@ -28,7 +28,9 @@ runs/simulated/model.safetensors: runs/language/model.safetensors runs/spectra/s
 	$(STAGE)
 runs/fingerprint/model.safetensors: runs/spectra/simulated.parquet
 	$(STAGE)
-runs/measured/model.safetensors: runs/simulated/model.safetensors runs/fingerprint/model.safetensors
+runs/written/model.safetensors: runs/simulated/model.safetensors
+	$(STAGE)
+runs/measured/model.safetensors: runs/written/model.safetensors runs/fingerprint/model.safetensors
 	$(STAGE)
 runs/represent/model.safetensors: runs/measured/model.safetensors
 	$(STAGE)
