@@ -108,7 +108,7 @@ class StructureConfig(PreTrainedConfig):
     r"""
     Configuration of what is predicted of the structure before any of it is written. The structure head predicts
     fingerprint and element counts from the soft tokens: auxiliary losses in training, and a fast score of candidates.
-    Fingerprint tokens tell the projector the fingerprint that the encoder by itself expects.
+    Fingerprint tokens tell the language model the fingerprint that the encoder by itself expects.
 
     fingerprint_size (`int`): bits of the Morgan fingerprint, radius 2.
     num_elements (`int`): elements that are counted, in the feature extractor's order.
@@ -135,9 +135,9 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
-    structure_config: the structure head on the soft tokens and the fingerprint tokens, or None.
+    structure_config: the structure head and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
-    num_query_tokens (`int`): soft tokens for each input.
+    num_query_tokens (`int`): soft tokens that the projector makes of each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
     """
@@ -174,6 +174,11 @@ class Spec2MolConfig(PreTrainedConfig):
             self.projector_config.encoder_hidden_size = self.encoder_config.hidden_size
             self.projector_config.vocab_size = self.text_config.vocab_size
             self.projector_config.pad_token_id = self.text_config.pad_token_id
+
+    @property
+    def num_soft_tokens(self) -> int:
+        """The projector's, and the fingerprint tokens."""
+        return self.num_query_tokens + (self.structure_config.num_tokens if self.structure_config else 0)
 
 
 AutoConfig.register("dreams", DreamsConfig, exist_ok=True)

@@ -185,7 +185,7 @@ def molecule_formula(spectrum: Mapping) -> str:
 
 @torch.inference_mode()
 def encode_queries(model, processor, queries: Sequence[Query]) -> torch.Tensor:
-    """Soft tokens `(queries, num_query_tokens, hidden)`."""
+    """Soft tokens `(queries, num_soft_tokens, hidden)`."""
     inputs = processor.feature_extractor([query.spectrum for query in queries], return_tensors="pt")
     return model.model(**inputs.to(model.device)).soft_tokens
 

@@ -35,10 +35,11 @@ TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 @dataclass
 class EncoderOutput(ModelOutput):
-    """What a projector reads: the encoder's output with condition and fingerprint tokens behind it.
+    """What a projector reads: the encoder's output with the condition tokens appended to `last_hidden_state`.
 
     last_hidden_state (`(batch, tokens, hidden)`), hidden_states (tuple of the encoder's own states, or None),
-    attention_mask (`(batch, tokens)`, 1 = real), fingerprint_logits (`(batch, fingerprint_size)`, or None).
+    attention_mask (`(batch, tokens)`, 1 = real), fingerprint_logits (`(batch, fingerprint_size)`, that the encoder
+    expects; None without `FingerprintTokens`).
     """
 
     last_hidden_state: torch.FloatTensor | None = None
@@ -49,7 +50,7 @@ class EncoderOutput(ModelOutput):
 
 @dataclass
 class Spec2MolModelOutput(EncoderOutput):
-    """soft_tokens (`(batch, num_query_tokens, text_config.hidden_size)`), and the `EncoderOutput` they come from."""
+    """soft_tokens (`(batch, num_soft_tokens, text_config.hidden_size)`), and the `EncoderOutput` they come from."""
 
     soft_tokens: torch.FloatTensor | None = None
 
@@ -116,9 +117,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         """Names of the tensors that describe a query, as the feature extractor gives them."""
         return sum((part.input_names for part in (self.encoder, self.conditions) if part is not None), ())
 
-    def encode(self, output_hidden_states=None, fingerprint=None, told_share=None, **inputs) -> EncoderOutput:
-        """Encoder states with condition and fingerprint tokens behind them; without condition tensors, there are no
-        condition tokens. `fingerprint`, `told_share`: of `FingerprintTokens`."""
+    def encode(self, output_hidden_states=None, **inputs) -> EncoderOutput:
+        """Encoder states with the condition tokens behind them. Without condition tensors there are no such tokens."""
         states = self.encoder(
             **{name: inputs.get(name) for name in self.encoder.input_names},
             output_hidden_states=output_hidden_states,
@@ -130,9 +130,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
         logits = None
         if self.fingerprint_tokens is not None:
-            tokens, logits = self.fingerprint_tokens(states.last_hidden_state, fingerprint, told_share)
-            known = mask.new_ones(tokens.shape[:2])
-            hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
+            logits = self.fingerprint_tokens.classifier(states.last_hidden_state[:, 0])  # the precursor's
         return EncoderOutput(
             last_hidden_state=hidden,
             hidden_states=states.hidden_states,
@@ -140,10 +138,20 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             fingerprint_logits=logits,
         )
 
-    def forward(self, output_hidden_states=None, return_dict=None, **inputs) -> tuple | Spec2MolModelOutput:
-        """Args: the tensors of `Spec2MolFeatureExtractor`."""
+    def forward(
+        self, output_hidden_states=None, fingerprint=None, told_share=None, return_dict=None, **inputs
+    ) -> tuple | Spec2MolModelOutput:
+        """
+        Args:
+            fingerprint, told_share: of `FingerprintTokens`, in training.
+            inputs: the tensors of `Spec2MolFeatureExtractor`.
+        """
         encoded = self.encode(output_hidden_states=output_hidden_states, **inputs)
-        output = Spec2MolModelOutput(soft_tokens=self.projector(encoded), **encoded)
+        soft_tokens = self.projector(encoded)
+        if self.fingerprint_tokens is not None:
+            told = self.fingerprint_tokens(encoded.fingerprint_logits, fingerprint, told_share)
+            soft_tokens = torch.cat([soft_tokens, told.to(soft_tokens.dtype)], dim=1)
+        output = Spec2MolModelOutput(soft_tokens=soft_tokens, **encoded)
         return output if return_dict in (None, True) else output.to_tuple()
 
     def structure_loss(self, soft_tokens, encoded: EncoderOutput, fingerprint, element_counts) -> torch.Tensor:
@@ -202,7 +210,6 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         identity=None,
         fingerprint=None,
         element_counts=None,
-        told_share=None,
         return_dict=None,
         **inputs,
     ) -> tuple | Spec2MolForPreTrainingOutput:
@@ -213,13 +220,12 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             identity: `(batch,)` integers, equal for spectra of one molecule (first InChIKey block): these are
                 positives of each other, never negatives. By default all molecules differ.
             fingerprint, element_counts: labels of `StructureHead`.
-            told_share: of `FingerprintTokens`.
         """
         projector = self.model.projector
         if self.training:
             with torch.no_grad():
                 projector.temperature.clamp_(*TEMPERATURE_RANGE)
-        encoded = self.model.encode(fingerprint=fingerprint, told_share=told_share, **inputs)
+        encoded = self.model.encode(**inputs)
         batch = len(molecule_ids)
         first = process_index() * batch  # of this process' rows in the batch of all of them
         if identity is None:
@@ -293,7 +299,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         self.generation_config = self.language_model.generation_config
         self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
         # transformers' default of 20 tokens would cut most molecules off.
-        room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_query_tokens - 1
+        room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_soft_tokens - 1
         self.generation_config.max_new_tokens = min(256, room)
         self.post_init()
 
@@ -367,7 +373,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         """
         Args:
             input_ids: `(batch, length)`; each `config.soft_token_id` is replaced by a soft token.
-            soft_tokens: `(batch, num_query_tokens, hidden)`, by default computed from the query's tensors.
+            soft_tokens: `(batch, num_soft_tokens, hidden)`, by default computed from the query's tensors.
             labels: `(batch, length)`, -100 = no loss.
             fingerprint, element_counts: labels of `StructureHead`.
             told_share: of `FingerprintTokens`.

@@ -1,5 +1,5 @@
 """What is predicted of the molecule's structure before a language model writes it: by the encoder alone, told to the
-projector as fingerprint tokens, and from the soft tokens, by the structure head."""
+language model as fingerprint tokens, and from the projector's soft tokens, by the structure head."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from .distributed_spec2mol import mean_over_processes
 
 
 class FingerprintTokens(nn.Module):
-    """The Morgan fingerprint that the encoder expects, as further states for the projector to read.
+    """The Morgan fingerprint that the encoder expects, as further soft tokens.
 
     A language model can learn to write molecules from fingerprints on any structures, measured or not; then a spectrum
     needs only say which bits are likely (as in DiffMS, Bohde et al. 2025). So training may tell a part of the truth in
@@ -19,29 +19,25 @@ class FingerprintTokens(nn.Module):
     def __init__(self, config: Spec2MolConfig):
         super().__init__()
         self.num_tokens = config.structure_config.num_tokens
-        size, hidden_size = config.structure_config.fingerprint_size, config.encoder_config.hidden_size
-        self.classifier = nn.Linear(hidden_size, size)  # as `DreamsForSequenceClassification` has it
+        size, hidden_size = config.structure_config.fingerprint_size, config.text_config.hidden_size
+        self.classifier = nn.Linear(config.encoder_config.hidden_size, size)  # `DreamsForSequenceClassification`'s
         self.embeddings = nn.Linear(size, self.num_tokens * hidden_size)
-        self.token_types = nn.Embedding(self.num_tokens, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
 
-    def forward(self, states, fingerprint=None, told_share=None):
+    def forward(self, logits, fingerprint=None, told_share=None):
         """
         Args:
-            states: of the encoder, `(batch, tokens, hidden)`, the precursor's first.
+            logits: of `classifier`, `(batch, fingerprint_size)`.
             fingerprint: the true one, `(batch, fingerprint_size)`, 0 or 1, with
             told_share: of the truth in what the tokens tell, `(batch,)`; the rest is the encoder's expectation.
 
         Returns:
-            tokens `(batch, num_tokens, hidden)`, logits of the bits `(batch, fingerprint_size)`.
+            `(batch, num_tokens, hidden)`.
         """
-        logits = self.classifier(states[:, 0])
         bits = logits.sigmoid()
         if told_share is not None:
             bits = torch.lerp(bits, fingerprint.to(bits.dtype), told_share[:, None].to(bits.dtype))
-        tokens = self.embeddings(bits).unflatten(1, (self.num_tokens, -1))
-        types = self.token_types(torch.arange(self.num_tokens, device=states.device))
-        return self.norm(tokens + types), logits
+        return self.norm(self.embeddings(bits).unflatten(1, (self.num_tokens, -1)))
 
     @torch.no_grad()
     def start_from(self, frequencies):
@@ -54,7 +50,7 @@ class FingerprintTokens(nn.Module):
 
 
 class StructureHead(nn.Module):
-    """Soft tokens -> Morgan fingerprint and element counts of the molecule.
+    """The projector's soft tokens -> Morgan fingerprint and element counts of the molecule.
 
     Its loss tells every part before the language model, at every spectrum, which substructures the peaks show: a dense
     signal, where the language model's own loss is for the most part about how molecules are written.
@@ -63,14 +59,15 @@ class StructureHead(nn.Module):
     def __init__(self, config: Spec2MolConfig):
         super().__init__()
         sizes = config.structure_config
+        self.num_queries = config.num_query_tokens
         self.hidden = nn.Linear(config.text_config.hidden_size, sizes.hidden_size)
         self.fingerprint = nn.Linear(sizes.hidden_size, sizes.fingerprint_size)
         self.elements = nn.Linear(sizes.hidden_size, sizes.num_elements)
 
     def forward(self, soft_tokens):
-        """`(batch, queries, hidden)` -> logits of the fingerprint's bits `(batch, fingerprint_size)` and square roots
-        of element counts `(batch, num_elements)`."""
-        states = self.hidden(soft_tokens).relu().mean(1)
+        """`(batch, tokens, hidden)`, the projector's first -> logits of the fingerprint's bits
+        `(batch, fingerprint_size)` and square roots of element counts `(batch, num_elements)`."""
+        states = self.hidden(soft_tokens[:, : self.num_queries]).relu().mean(1)
         return self.fingerprint(states), self.elements(states)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ class Spec2MolProcessor(ProcessorMixin):
         feature_extractor: `Spec2MolFeatureExtractor`.
         tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a
             soft token.
-        num_query_tokens: of the model's config.
+        num_query_tokens: soft tokens of the model, `config.num_soft_tokens`.
     """
 
     def __init__(self, feature_extractor, tokenizer, num_query_tokens: int = 32, chat_template=None):

@@ -99,7 +99,7 @@ class Recipe:
             parts = {"encoder": self.model["encoder"], "language_model": self.model["language_model"]}
             model = Spec2MolForConditionalGeneration.from_pretrained_parts(**parts, **config)
             return model, Spec2MolProcessor.from_pretrained_parts(
-                **parts, num_query_tokens=model.config.num_query_tokens
+                **parts, num_query_tokens=model.config.num_soft_tokens
             )
         if source is not None:
             head = None
@@ -115,7 +115,7 @@ class Recipe:
                 if tokens is not None and labels == model.config.structure_config.fingerprint_size:
                     tokens.classifier = head.classifier
             processor = Spec2MolProcessor.from_pretrained(source)
-            processor.num_query_tokens = config.num_query_tokens
+            processor.num_query_tokens = config.num_soft_tokens
             features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})
             processor.feature_extractor = Spec2MolFeatureExtractor.from_dict(features)
             return model, processor
@@ -129,7 +129,7 @@ class Recipe:
         config = config | {"text_config": config.get("text_config", {}) | text}
         config = Spec2MolConfig(**config, soft_token_id=tokenizer.mask_token_id)
         feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
-        processor = Spec2MolProcessor(feature_extractor, tokenizer, num_query_tokens=config.num_query_tokens)
+        processor = Spec2MolProcessor(feature_extractor, tokenizer, num_query_tokens=config.num_soft_tokens)
         return Spec2MolForConditionalGeneration(config), processor
 
     def load_encoder(self, head: type[DreamsPreTrainedModel], task: dict[str, Any]):
