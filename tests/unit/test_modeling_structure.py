@@ -89,7 +89,7 @@ def telling_model():
     return builders.model(structure_config={"fingerprint_size": SIZE, "hidden_size": 32, "num_tokens": 3}).eval()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def query(inputs, telling_model):
     return {name: inputs[name] for name in telling_model.model.input_names if name in inputs}
 
@@ -99,22 +99,26 @@ class TestFingerprintTokens:
     def model(self, telling_model):
         return telling_model
 
-    def test_stand_behind_the_other_states(self, model, query):
-        encoded = model.model.encode(**query)
-        tokens, logits = model.model.fingerprint_tokens(encoded.last_hidden_state)
-        assert_close(encoded.last_hidden_state[:, -3:], tokens)
-        assert_close(encoded.fingerprint_logits, logits)
-        assert encoded.attention_mask[:, -3:].all()
+    @pytest.fixture
+    def inputs(self, model):
+        processor = builders.processor()
+        processor.num_query_tokens = model.config.num_soft_tokens
+        return processor(spectra=builders.spectra(), molecules=builders.MOLECULES, return_tensors="pt")
+
+    def test_stand_behind_the_soft_tokens_of_the_projector(self, model, query):
+        output = model.model(**query)
+        assert output.soft_tokens.shape[1] == builders.NUM_QUERIES + 3 == model.config.num_soft_tokens
+        assert_close(output.soft_tokens[:, :-3], model.model.projector(model.model.encode(**query)))
+        assert_close(output.soft_tokens[:, -3:], model.model.fingerprint_tokens(output.fingerprint_logits))
 
     def test_tell_the_share_of_the_truth_that_they_are_told(self, model, query, labels):
         """All of it leaves nothing of the peaks in them; none of it is the encoder's expectation."""
-        states = model.model.encoder(query["peaks"], query["peaks_mask"]).last_hidden_state
-        tokens, truth = model.model.fingerprint_tokens, labels["fingerprint"]
-        expected, logits = tokens(states)
-        assert_close(tokens(states, truth, torch.zeros(4))[0], expected)
-        assert_close(tokens(states.flip(0), truth, torch.ones(4))[0], tokens(states, truth, torch.ones(4))[0])
+        logits, truth = model.model.encode(**query).fingerprint_logits, labels["fingerprint"]
+        tokens = model.model.fingerprint_tokens
+        assert_close(tokens(logits, truth, torch.zeros(4)), tokens(logits))
+        assert_close(tokens(logits.flip(0), truth, torch.ones(4)), tokens(logits, truth, torch.ones(4)))
         half = tokens.embeddings((logits.sigmoid() + truth) / 2).unflatten(1, (3, -1))
-        assert_close(tokens(states, truth, torch.full((4,), 0.5))[0], tokens.norm(half + tokens.token_types.weight))
+        assert_close(tokens(logits, truth, torch.full((4,), 0.5)), tokens.norm(half))
 
     def test_the_truth_changes_nothing_unless_it_is_told(self, model, query, labels):
         with torch.no_grad():
@@ -142,5 +146,5 @@ class TestFingerprintTokens:
         assert tokens.is_untrained == (not tokens.classifier.bias.any())
         tokens.classifier.weight.data.zero_()
         tokens.start_from(torch.linspace(0.1, 0.9, SIZE))
-        logits = tokens(model.model.encoder(query["peaks"], query["peaks_mask"]).last_hidden_state)[1]
+        logits = tokens.classifier(model.model.encoder(query["peaks"], query["peaks_mask"]).last_hidden_state[:, 0])
         assert_close(logits.sigmoid(), torch.linspace(0.1, 0.9, SIZE).expand(4, -1))
