@@ -82,6 +82,76 @@ class DreamsConfig(PreTrainedConfig):
 
 
 @strict
+class UniMolConfig(PreTrainedConfig):
+    r"""
+    Configuration of the Uni-Mol encoder of 3D conformers; the defaults are those of the released model without
+    hydrogens (Zhou et al., ICLR 2023), which 3D-MoLM uses.
+
+    vocab_size (`int`): atom ids: `molecules_spec2mol.ATOM_SYMBOLS` and the mask of the original's pre-training.
+    num_gaussians (`int`): Gaussians that a distance is described by.
+    """
+
+    model_type = "unimol"
+    base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
+
+    vocab_size: int = 31
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 15
+    num_attention_heads: int = 64
+    num_gaussians: int = 128
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    pad_token_id: int = 0
+
+
+@strict
+class GinConfig(PreTrainedConfig):
+    r"""
+    Configuration of the GIN encoder of molecular graphs; the defaults are LLaMo's (Park et al., NeurIPS 2024), over the
+    features of the Open Graph Benchmark.
+
+    atom_feature_sizes, bond_feature_sizes (`list[int]`): categories of each feature, as `molecules_spec2mol` has them.
+    """
+
+    model_type = "gin"
+    base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
+
+    hidden_size: int = 300
+    num_hidden_layers: int = 5
+    hidden_dropout_prob: float | int = 0.0
+    atom_feature_sizes: list[int] = field(default_factory=lambda: [119, 5, 12, 12, 10, 6, 6, 2, 2])
+    bond_feature_sizes: list[int] = field(default_factory=lambda: [5, 6, 2])
+
+
+@strict
+class MultilevelConfig(PreTrainedConfig):
+    r"""
+    Configuration of the projector with queries for every level of a graph encoder, its embeddings included, and for
+    functional groups; the defaults are LLaMo's. The model's `num_query_tokens` is the number of all of them.
+
+    num_level_queries, num_motif_queries (`int`): queries for each level, and for functional groups; 0 = read no groups.
+    num_motif_features (`int`): of a functional group, as `molecules_spec2mol` describes it.
+    num_mlp_layers (`int`): depth of the MLP from what was read to soft tokens.
+    share_level_attention (`bool`): one attention for all levels, as in the published weights.
+    """
+
+    model_type = "spec2mol_multilevel"
+    base_config_key = "projector_config"
+
+    num_level_queries: int = 4
+    num_motif_queries: int = 4
+    num_motif_features: int = 73
+    num_attention_heads: int = 4
+    num_mlp_layers: int = 2
+    share_level_attention: bool = False
+
+
+@strict
 class ConditionConfig(PreTrainedConfig):
     r"""
     Configuration of the condition tokens: what a query says beside its peaks. The vocabularies themselves are the
@@ -182,8 +252,20 @@ class Spec2MolConfig(PreTrainedConfig):
 
 
 AutoConfig.register("dreams", DreamsConfig, exist_ok=True)
+AutoConfig.register("gin", GinConfig, exist_ok=True)
+AutoConfig.register("spec2mol_multilevel", MultilevelConfig, exist_ok=True)
+AutoConfig.register("unimol", UniMolConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
 AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
-__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig", "StructureConfig"]
+__all__ = [
+    "CHEMGPT_4_7M",
+    "ConditionConfig",
+    "DreamsConfig",
+    "GinConfig",
+    "MultilevelConfig",
+    "Spec2MolConfig",
+    "StructureConfig",
+    "UniMolConfig",
+]

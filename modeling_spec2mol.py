@@ -27,8 +27,9 @@ from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_qformer import QFormerProjector
 from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
+from .modeling_unimol import UniMolModel
 
-ENCODERS = {"dreams": DreamsModel}
+ENCODERS = {"dreams": DreamsModel, "unimol": UniMolModel}
 PROJECTORS = {"blip_2_qformer": QFormerProjector}
 TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
@@ -84,7 +85,7 @@ class Spec2MolPreTrainedModel(PreTrainedModel):
     main_input_name = "peaks"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["DreamsLayer", "Blip2QFormerLayer", "GPTNeoBlock"]
+    _no_split_modules = ["DreamsLayer", "UniMolLayer", "Blip2QFormerLayer", "GPTNeoBlock"]
     _skip_keys_device_placement = ["past_key_values"]
 
     @torch.no_grad()

@@ -1,10 +1,7 @@
 """`spec2mol convert-dreams CKPT OUT_DIR`: an official DreaMS checkpoint -> a folder that `from_pretrained` loads."""
 
-import collections
-import pickle
-import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -12,16 +9,8 @@ from ..configuration_spec2mol import DreamsConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
 from ..saving import save_for_hub
+from .torch_archive import read_archive, stored_state
 
-STORAGE_DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "BoolStorage": torch.bool,
-}
 # What the port implements; the original's other switches were never published with weights.
 REQUIRED_ARGUMENTS = {
     "train_objective": "mask_mz_hot",
@@ -163,85 +152,14 @@ def _key_map(config: DreamsConfig, is_embedding: bool) -> dict[str, str]:
     return keys
 
 
-class Inert(dict):
-    """Stands for every class that a pickle names: it can be built and filled, and does nothing."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        self.__dict__.update(state if isinstance(state, dict) else {"state": state})
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-    add = append
-
-
-class StoredTensor(NamedTuple):
-    """A tensor that is still in the file."""
-
-    archive: zipfile.ZipFile
-    member: str
-    dtype: torch.dtype
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    def tensor(self) -> torch.Tensor:
-        """Raises ValueError if the storage is missing, damaged or does not fit the shape."""
-        try:
-            storage = torch.frombuffer(bytearray(self.archive.read(self.member)), dtype=self.dtype)
-            return storage.as_strided(self.size, self.stride, self.offset)
-        except Exception as error:  # All of it is what the pickle says, which may be anything.
-            raise ValueError(f"{self.archive.filename}: {self.member} is damaged ({error})") from None
-
-
-class CheckpointUnpickler(pickle.Unpickler):
-    """Reads a `torch.save` archive whose every class but tensors and plain containers becomes `Inert`."""
-
-    def __init__(self, archive: zipfile.ZipFile, pickle_name: str):
-        super().__init__(archive.open(pickle_name))
-        self.archive = archive
-        self.folder = pickle_name.removesuffix("data.pkl")
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, size, stride, *_: StoredTensor(*storage, offset, size, stride)
-        if module == "torch" and name in STORAGE_DTYPES:
-            return STORAGE_DTYPES[name]
-        return type(name, (Inert,), {"__module__": f"inert.{module}"})
-
-    def persistent_load(self, pid):
-        _, dtype, key, *_ = pid
-        return self.archive, f"{self.folder}data/{key}", dtype
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Content of a DreaMS checkpoint, tensors as `StoredTensor`, executing nothing that it holds.
 
     Raises:
         FileNotFoundError, ValueError: no such file; not a readable torch archive; no DreaMS weights in it.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        archive = zipfile.ZipFile(path)
-        pickle_name = next(name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"])
-        content = CheckpointUnpickler(archive, pickle_name).load()
-    except (zipfile.BadZipFile, StopIteration):
-        raise ValueError(f"{path}: not a torch checkpoint (a zip archive with data.pkl)") from None
-    except Exception as error:  # A hostile or damaged pickle may raise anything; nothing of it was executed.
-        raise ValueError(f"{path}: not a DreaMS checkpoint: its pickle cannot be read ({error})") from None
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    is_state = isinstance(state, dict) and all(
-        isinstance(key, str) and isinstance(value, StoredTensor) for key, value in state.items()
-    )
-    if not (is_state and any("transformer_encoder.atts." in key for key in state)):
+    content = read_archive(path)
+    state = stored_state(content, "state_dict")
+    if state is None or not any("transformer_encoder.atts." in key for key in state):
         raise ValueError(f"{path}: not a DreaMS checkpoint: no DreaMS weights under 'state_dict'")
     return content

@@ -18,6 +18,7 @@ VERBS = {
     "evaluate-encoder": "figures of a spectrum encoder: fingerprints, fluorine or similarity",
     "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
+    "convert-unimol": "a released Uni-Mol checkpoint -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures",
     "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",
     "info": "what a model is made of, trained on and worth",

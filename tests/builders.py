@@ -40,6 +40,16 @@ ENCODER = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+UNIMOL = {
+    "model_type": "unimol",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_gaussians": 16,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
 PROJECTOR = {
     "model_type": "blip_2_qformer",
     "hidden_size": 32,
@@ -87,8 +97,10 @@ def tokenizer(dialect: str = "2.x"):
     return build_tokenizer(MOLECULES, dialect=dialect)
 
 
-def processor(dialect: str = "2.x", **fields) -> Spec2MolProcessor:
-    return Spec2MolProcessor(Spec2MolFeatureExtractor(num_peaks=8), tokenizer(dialect), NUM_QUERIES, **fields)
+def processor(dialect: str = "2.x", molecules: str | None = None, **fields) -> Spec2MolProcessor:
+    """Reads spectra, or molecules as that featurizer does."""
+    feature_extractor = Spec2MolFeatureExtractor(num_peaks=8, molecules=molecules)
+    return Spec2MolProcessor(feature_extractor, tokenizer(dialect), NUM_QUERIES, **fields)
 
 
 def config(encoder=(), projector=(), language_model=(), **fields) -> Spec2MolConfig:
@@ -101,15 +113,26 @@ def config(encoder=(), projector=(), language_model=(), **fields) -> Spec2MolCon
     return Spec2MolConfig(**parts | {"num_query_tokens": NUM_QUERIES, "contrast_size": 16} | fields)
 
 
+def conformer_config(**fields) -> Spec2MolConfig:
+    """3D-MoLM's: Uni-Mol and a Q-Former."""
+    parts = {"encoder_config": UNIMOL, "projector_config": PROJECTOR, "condition_config": None}
+    parts["text_config"] = LANGUAGE_MODEL | {"vocab_size": len(tokenizer())}
+    return Spec2MolConfig(**parts | {"num_query_tokens": NUM_QUERIES, "contrast_size": 16} | fields)
+
+
 def text_only_config(**fields) -> Spec2MolConfig:
     return config(encoder=None, projector=None, condition_config=None, **fields)
 
 
 def model(cls=Spec2MolForConditionalGeneration, seed: int = 25, **parts):
-    """In eval mode, with random weights so large that every input matters. With this seed, answers to `spectra()`
-    differ, also in length. Other arguments as for `config`."""
+    """`randomized`. With this seed, answers to `spectra()` differ, also in length. Other arguments as for `config`."""
     torch.manual_seed(seed)
-    built = cls(config(**parts)).eval()
+    return randomized(cls(config(**parts)))
+
+
+def randomized(built):
+    """In eval mode, with random weights so large that every input matters."""
+    built.eval()
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if parameter.ndim > 1:

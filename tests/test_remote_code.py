@@ -36,6 +36,8 @@ SHIPPED = {
     "modeling_qformer.py",
     "modeling_structure.py",
     "modeling_spec2mol.py",
+    "modeling_unimol.py",
+    "molecules_spec2mol.py",
     "processing_spec2mol.py",
 }
 LIBRARIES = set(
