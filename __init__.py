@@ -10,7 +10,14 @@ from transformers import (
 )
 
 from .chemistry_spec2mol import from_selfies, to_selfies
-from .configuration_spec2mol import ConditionConfig, DreamsConfig, Spec2MolConfig, UniMolConfig
+from .configuration_spec2mol import (
+    ConditionConfig,
+    DreamsConfig,
+    GinConfig,
+    MultilevelConfig,
+    Spec2MolConfig,
+    UniMolConfig,
+)
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from .generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
 from .loading import load_model
@@ -20,6 +27,7 @@ from .modeling_dreams import (
     DreamsForSpectralEmbedding,
     DreamsModel,
 )
+from .modeling_gin import GinModel
 from .modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining, Spec2MolModel
 from .modeling_unimol import UniMolModel
 from .processing_spec2mol import Spec2MolProcessor
@@ -27,6 +35,7 @@ from .spectra import load_spectra
 
 # Where the package is installed, saved folders load without trust_remote_code.
 AutoModel.register(DreamsConfig, DreamsModel, exist_ok=True)
+AutoModel.register(GinConfig, GinModel, exist_ok=True)
 AutoModel.register(UniMolConfig, UniMolModel, exist_ok=True)
 AutoModel.register(Spec2MolConfig, Spec2MolModel, exist_ok=True)
 AutoModelForPreTraining.register(DreamsConfig, DreamsForPreTraining, exist_ok=True)
@@ -34,6 +43,7 @@ AutoModelForPreTraining.register(Spec2MolConfig, Spec2MolForPreTraining, exist_o
 AutoModelForSequenceClassification.register(DreamsConfig, DreamsForSequenceClassification, exist_ok=True)
 AutoModelForCausalLM.register(Spec2MolConfig, Spec2MolForConditionalGeneration, exist_ok=True)
 AutoFeatureExtractor.register(DreamsConfig, Spec2MolFeatureExtractor, exist_ok=True)
+AutoFeatureExtractor.register(GinConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(UniMolConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(Spec2MolConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoProcessor.register(Spec2MolConfig, Spec2MolProcessor, exist_ok=True)
@@ -48,6 +58,9 @@ __all__ = [
     "DreamsForSequenceClassification",
     "DreamsForSpectralEmbedding",
     "DreamsModel",
+    "GinConfig",
+    "GinModel",
+    "MultilevelConfig",
     "Spec2MolConfig",
     "Spec2MolFeatureExtractor",
     "Spec2MolForConditionalGeneration",

@@ -111,8 +111,8 @@ class UniMolConfig(PreTrainedConfig):
 @strict
 class GinConfig(PreTrainedConfig):
     r"""
-    Configuration of the GIN encoder of molecular graphs; the defaults are LLaMo's (Park et al., NeurIPS 2024), over the
-    features of the Open Graph Benchmark.
+    Configuration of the GIN encoder of molecular graphs; the defaults are LLaMo's (Park et al., NeurIPS 2024), over
+    the features of the Open Graph Benchmark.
 
     atom_feature_sizes, bond_feature_sizes (`list[int]`): categories of each feature, as `molecules_spec2mol` has them.
     """
@@ -134,7 +134,8 @@ class MultilevelConfig(PreTrainedConfig):
     Configuration of the projector with queries for every level of a graph encoder, its embeddings included, and for
     functional groups; the defaults are LLaMo's. The model's `num_query_tokens` is the number of all of them.
 
-    num_level_queries, num_motif_queries (`int`): queries for each level, and for functional groups; 0 = read no groups.
+    num_level_queries, num_motif_queries (`int`): queries for each level, and for functional groups; 0 = read none of
+        these.
     num_motif_features (`int`): of a functional group, as `molecules_spec2mol` describes it.
     num_mlp_layers (`int`): depth of the MLP from what was read to soft tokens.
     share_level_attention (`bool`): one attention for all levels, as in the published weights.
@@ -201,7 +202,7 @@ class Spec2MolConfig(PreTrainedConfig):
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
     x 768 with 32 queries and cross-attention in every second layer, and ChemGPT-4.7M.
 
-    encoder_config: the spectrum encoder, or None for a language model alone.
+    encoder_config: the encoder of spectra or of molecules, or None for a language model alone.
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
@@ -210,6 +211,9 @@ class Spec2MolConfig(PreTrainedConfig):
     num_query_tokens (`int`): soft tokens that the projector makes of each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
+    contrast_temperature (`float`): cosines are divided by it when a Q-Former compares; None = it is learned. 3D-MoLM
+        has 0.1.
+    normalize_encoder (`bool`): a LayerNorm between the encoder and a Q-Former, as BLIP-2 and 3D-MoLM have it.
     """
 
     model_type = "spec2mol"
@@ -230,17 +234,21 @@ class Spec2MolConfig(PreTrainedConfig):
     num_query_tokens: int = 32
     soft_token_id: int = 4
     contrast_size: int = 256
+    contrast_temperature: float | int | None = None
+    normalize_encoder: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         if isinstance(self.projector_config, dict):
-            self.projector_config = {"use_qformer_text_input": True} | self.projector_config
+            self.projector_config = {"model_type": "blip_2_qformer"} | self.projector_config
+            if self.projector_config["model_type"] == "blip_2_qformer":
+                self.projector_config = {"use_qformer_text_input": True} | self.projector_config
         super().__post_init__(**kwargs)
         if self.encoder_config is None and (self.projector_config, self.condition_config) != (None, None):
             raise ValueError("without encoder_config, projector_config and condition_config must be None as well")
         if self.encoder_config is not None and self.projector_config is None:
             raise ValueError("encoder_config needs a projector_config")
-        if self.projector_config is not None:
+        if self.projector_config is not None and self.projector_config.model_type == "blip_2_qformer":
             self.projector_config.encoder_hidden_size = self.encoder_config.hidden_size
             self.projector_config.vocab_size = self.text_config.vocab_size
             self.projector_config.pad_token_id = self.text_config.pad_token_id

@@ -53,6 +53,7 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
     model_input_names = ["peaks", "peaks_mask", "fragment_counts"]
     model_input_names += ["condition_ids", "condition_values", "formula_counts", "condition_mask"]
     model_input_names += ["atom_ids", "coordinates", "atoms_mask"]
+    model_input_names += ["atom_features", "bonds", "bond_features", "bonds_mask", "motif_features", "motif_mask"]
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""GIN, the encoder of molecular graphs (Xu et al., ICLR 2019; with bonds Hu et al., ICLR 2020), as LLaMo and MolCA use it
-(that of MoleculeSTM, over the features of the Open Graph Benchmark).
+"""GIN, the encoder of molecular graphs (Xu et al., ICLR 2019; with bonds Hu et al., ICLR 2020), as LLaMo and MolCA use
+it (that of MoleculeSTM, over the features of the Open Graph Benchmark).
 
 Notable: graphs come padded, but the atoms of a batch are packed while they are computed with, so that batch statistics
 know no padding.
@@ -20,7 +20,8 @@ from .configuration_spec2mol import GinConfig
 class GinModelOutput(ModelOutput):
     """
     last_hidden_state (`(batch, atoms, hidden)`), 0 where there is padding.
-    hidden_states (tuple of `num_hidden_layers + 1` such tensors, on request): the embeddings, then each layer's output.
+    hidden_states (tuple of `num_hidden_layers + 1` such tensors, on request): the embeddings, then each layer's
+        output.
     attention_mask (`(batch, atoms)`): 1 = real atom, 0 = padding.
     motif_features (`(batch, motifs, features)`), motif_mask (`(batch, motifs)`, 1 = real): as they were given.
     """

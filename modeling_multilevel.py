@@ -8,7 +8,7 @@ from .configuration_spec2mol import Spec2MolConfig
 
 
 class MultilevelProjector(nn.Module):
-    """Soft tokens are, in this order, those of the motif queries and of the queries of level 0 (the embeddings), 1, ...
+    """Soft tokens are, in this order, those of the motif queries and of the queries of levels 0 (the embeddings), 1, …
 
     Notable: the published code builds its levels by `[MultiheadAttention] * 6`, so one attention serves all of them.
     Here each has its own, and `share_level_attention` is for weights of that code.

@@ -25,12 +25,14 @@ from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
+from .modeling_gin import GinModel
+from .modeling_multilevel import MultilevelProjector
 from .modeling_qformer import QFormerProjector
 from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
 from .modeling_unimol import UniMolModel
 
-ENCODERS = {"dreams": DreamsModel, "unimol": UniMolModel}
-PROJECTORS = {"blip_2_qformer": QFormerProjector}
+ENCODERS = {"dreams": DreamsModel, "gin": GinModel, "unimol": UniMolModel}
+PROJECTORS = {"blip_2_qformer": QFormerProjector, "spec2mol_multilevel": MultilevelProjector}
 TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 
@@ -40,13 +42,16 @@ class EncoderOutput(ModelOutput):
 
     last_hidden_state (`(batch, tokens, hidden)`), hidden_states (tuple of the encoder's own states, or None),
     attention_mask (`(batch, tokens)`, 1 = real), fingerprint_logits (`(batch, fingerprint_size)`, that the encoder
-    expects; None without `FingerprintTokens`).
+    expects; None without `FingerprintTokens`); of molecules, motif_features (`(batch, motifs, features)`) and
+    motif_mask (`(batch, motifs)`, 1 = real), else None.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attention_mask: torch.LongTensor | None = None
     fingerprint_logits: torch.FloatTensor | None = None
+    motif_features: torch.FloatTensor | None = None
+    motif_mask: torch.LongTensor | None = None
 
 
 @dataclass
@@ -91,8 +96,12 @@ class Spec2MolPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        if isinstance(module, QFormerProjector) and module.config.use_qformer_text_input:
+        if isinstance(module, QFormerProjector) and module.learns_temperature:
             init.constant_(module.temperature, 0.07)
+        elif isinstance(module, MultilevelProjector):
+            init.normal_(module.level_queries)
+            if module.config.num_motif_queries:
+                init.normal_(module.motif_queries)
 
 
 class Spec2MolModel(Spec2MolPreTrainedModel):
@@ -122,7 +131,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         """Encoder states with the condition tokens behind them. Without condition tensors there are no such tokens."""
         states = self.encoder(
             **{name: inputs.get(name) for name in self.encoder.input_names},
-            output_hidden_states=output_hidden_states,
+            output_hidden_states=output_hidden_states or self.projector.reads_hidden_states,
             return_dict=True,
         )
         hidden, mask = states.last_hidden_state, states.attention_mask
@@ -132,12 +141,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         logits = None
         if self.fingerprint_tokens is not None:
             logits = self.fingerprint_tokens.classifier(states.last_hidden_state[:, 0])  # the precursor's
-        return EncoderOutput(
-            last_hidden_state=hidden,
-            hidden_states=states.hidden_states,
-            attention_mask=mask,
-            fingerprint_logits=logits,
-        )
+        added = {"last_hidden_state": hidden, "attention_mask": mask, "fingerprint_logits": logits}
+        return EncoderOutput(**states | added)
 
     def forward(
         self, output_hidden_states=None, fingerprint=None, told_share=None, return_dict=None, **inputs
@@ -223,7 +228,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             fingerprint, element_counts: labels of `StructureHead`.
         """
         projector = self.model.projector
-        if self.training:
+        if self.training and projector.learns_temperature:
             with torch.no_grad():
                 projector.temperature.clamp_(*TEMPERATURE_RANGE)
         encoded = self.model.encode(**inputs)

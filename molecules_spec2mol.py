@@ -5,6 +5,7 @@ mapping may have one: `atoms` (element symbols) and `coordinates` `(atoms, 3)` i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -21,7 +22,7 @@ ATOM_SYMBOLS = "[PAD] [CLS] [SEP] [UNK] C N O S H Cl F Br I Si P B Na K Al Ca Sn
 START, END, UNKNOWN = (ATOM_SYMBOLS.index(name) for name in ("[CLS]", "[SEP]", "[UNK]"))
 MAX_ATOMS = 256  # without hydrogens
 
-# The features of the Open Graph Benchmark (Hu et al., NeurIPS 2020; its `features.py`): what is not listed is the last.
+# The features of the Open Graph Benchmark (Hu et al., NeurIPS 2020; its `features.py`): any other value is the last.
 ATOM_FEATURES = (
     (lambda atom: atom.GetAtomicNum(), (*range(1, 119), None)),
     (
@@ -45,8 +46,8 @@ BOND_FEATURES = (
     (lambda bond: bond.GetIsConjugated(), (False, True)),
 )
 
-# Functional groups, as in ReLMole (Ji et al. 2022) and LLaMo. A feature is how many there are of one of these kinds, up
-# to a largest number, one-hot; of halogens and of other elements, whether there are any.
+# Functional groups, as in ReLMole (Ji et al. 2022) and LLaMo: how many atoms and bonds of each kind they hold, one-hot
+# up to a largest number; of halogens, other elements and bonds in rings, whether there are any (None).
 MOTIF_COUNTS = {"C": 10, "O": 5, "N": 5, "P": 5, "S": 5, "halogen": None, "other": None}
 MOTIF_COUNTS |= {"SINGLE": 10, "DOUBLE": 7, "TRIPLE": 7, "AROMATIC": 7, "ring": None}
 NUM_MOTIF_FEATURES = sum(1 if most is None else most + 1 for most in MOTIF_COUNTS.values())  # 73
@@ -167,16 +168,16 @@ def _categories(thing, features) -> list[int]:
 
 def functional_groups(molecule) -> list[set[int]]:
     """Atom indices of each group of an RDKit molecule, which may overlap:
-    - functional atoms joined by bonds outside rings, and the atoms beside them by such bonds; a functional atom that has
-      none of these bonds is a group only outside rings, as an ion;
+    - functional atoms joined by bonds outside rings, and the atoms beside them by such bonds; a functional atom that
+      has none of these bonds is a group only outside rings, as an ion;
     - any other bond outside rings;
     - rings, those merged that share more than two atoms.
 
     For molecules read from SMILES these are LLaMo's. In other orders of atoms its code may split a group.
     """
     functional = set()
-    for pattern in FUNCTIONAL_ATOMS:
-        functional.update(*molecule.GetSubstructMatches(Chem.MolFromSmarts(pattern), maxMatches=100_000))
+    for smarts in FUNCTIONAL_ATOMS:
+        functional.update(*molecule.GetSubstructMatches(_pattern(smarts), maxMatches=100_000))
     group_of = {atom: {atom} for atom in functional}
     beside, pairs = [], []
     for bond in molecule.GetBonds():
@@ -198,6 +199,11 @@ def functional_groups(molecule) -> list[set[int]]:
     return groups + pairs + _merged_rings([set(ring) for ring in Chem.GetSymmSSSR(molecule)])
 
 
+@cache
+def _pattern(smarts):
+    return Chem.MolFromSmarts(smarts)
+
+
 def _merged_rings(rings):
     merged = []
     for ring in rings:
@@ -209,8 +215,8 @@ def _merged_rings(rings):
 
 
 def motif_features(molecule) -> np.ndarray:
-    """`(motifs, 73)` float32 of an RDKit molecule: the counts of `MOTIF_COUNTS` for each of its functional groups, in no
-    particular order."""
+    """`(motifs, 73)` float32 of an RDKit molecule: the counts of `MOTIF_COUNTS` in each of its functional groups, in
+    no particular order."""
     rows = []
     for group in functional_groups(molecule):
         counts = dict.fromkeys(MOTIF_COUNTS, 0)

@@ -24,6 +24,11 @@ AUTO_MAPS = {
         "AutoModelForSequenceClassification": "modeling_dreams.DreamsForSequenceClassification",
         "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
     },
+    "gin": {
+        "AutoConfig": "configuration_spec2mol.GinConfig",
+        "AutoModel": "modeling_gin.GinModel",
+        "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
+    },
     "unimol": {
         "AutoConfig": "configuration_spec2mol.UniMolConfig",
         "AutoModel": "modeling_unimol.UniMolModel",

@@ -60,7 +60,7 @@ def answers(processor, feature_extractor, generator, base, pretraining, spectra,
         "generated": generated,
         "decoded": processor.decode_molecules(generated) + processor.decode_molecules(examples["input_ids"]),
     }
-    if base.config.projector_config.use_qformer_text_input:  # It compares spectra with molecules.
+    if getattr(base.config.projector_config, "use_qformer_text_input", False):  # It compares spectra with molecules.
         texts = processor(molecules=molecules, return_tensors="pt")
         given["scores"] = base.score(prompts, texts)
         given["contrast_loss"] = pretraining(**features, **texts).contrast_loss

@@ -50,6 +50,7 @@ UNIMOL = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+GIN = {"model_type": "gin", "hidden_size": 24, "num_hidden_layers": 5}
 PROJECTOR = {
     "model_type": "blip_2_qformer",
     "hidden_size": 32,
@@ -118,6 +119,14 @@ def conformer_config(**fields) -> Spec2MolConfig:
     parts = {"encoder_config": UNIMOL, "projector_config": PROJECTOR, "condition_config": None}
     parts["text_config"] = LANGUAGE_MODEL | {"vocab_size": len(tokenizer())}
     return Spec2MolConfig(**parts | {"num_query_tokens": NUM_QUERIES, "contrast_size": 16} | fields)
+
+
+def graph_config(projector=(), **fields) -> Spec2MolConfig:
+    """LLaMo's: GIN and the projector of all its levels."""
+    projector = {"model_type": "spec2mol_multilevel"} | dict(projector)
+    parts = {"encoder_config": GIN, "projector_config": projector, "condition_config": None}
+    parts["text_config"] = LANGUAGE_MODEL | {"vocab_size": len(tokenizer())}
+    return Spec2MolConfig(**parts | {"num_query_tokens": 28} | fields)
 
 
 def text_only_config(**fields) -> Spec2MolConfig:

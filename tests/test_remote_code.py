@@ -33,6 +33,8 @@ SHIPPED = {
     "formulas_spec2mol.py",
     "modeling_conditions.py",
     "modeling_dreams.py",
+    "modeling_gin.py",
+    "modeling_multilevel.py",
     "modeling_qformer.py",
     "modeling_structure.py",
     "modeling_spec2mol.py",

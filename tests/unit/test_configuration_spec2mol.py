@@ -53,8 +53,10 @@ def test_default_language_model_is_the_published_one_but_for_its_special_ids(sha
         builders.config(condition_config=None),
         builders.config(projector={"use_qformer_text_input": False}),
         builders.text_only_config(),
+        builders.conformer_config(contrast_temperature=0.1, normalize_encoder=True),
+        builders.graph_config(projector={"share_level_attention": True}),
     ],
-    ids=["default", "tiny", "without-conditions", "without-text-branch", "text-only"],
+    ids=["default", "tiny", "without-conditions", "without-text-branch", "text-only", "conformers", "graphs"],
 )
 def test_round_trip(config, tmp_path):
     config.save_pretrained(tmp_path)

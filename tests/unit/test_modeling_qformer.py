@@ -2,7 +2,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from spec2mol import Spec2MolModel
+from spec2mol import Spec2MolForPreTraining, Spec2MolModel
 from spec2mol.modeling_spec2mol import EncoderOutput
 from tests import builders
 
@@ -208,3 +208,25 @@ def test_without_text_branch(encoded, ids, mask):
     ):
         with pytest.raises(ValueError, match="without a text branch"):
             call()
+
+
+def test_fixed_temperature():
+    """3D-MoLM's: no parameter, so nothing can train it."""
+    torch.manual_seed(0)
+    model = Spec2MolForPreTraining(builders.config(contrast_temperature=0.1)).train()
+    assert not any("temperature" in name for name in model.state_dict())
+    inputs = builders.processor()(spectra=builders.spectra(), return_tensors="pt")
+    pairs = builders.processor()(molecules=builders.MOLECULES, return_tensors="pt")
+    output = model(**builders.spectrum_tensors(model.model, inputs), **pairs)
+    cosines, eye = output.similarity, torch.eye(4)
+    losses = [torch.nn.functional.cross_entropy(x / 0.1, eye, label_smoothing=0.1) for x in (cosines, cosines.T)]
+    torch.testing.assert_close(output.contrast_loss, sum(losses) / 2)
+
+
+def test_encoder_states_are_normalised_on_request(encoded):
+    torch.manual_seed(0)
+    projector = Spec2MolModel(builders.config(normalize_encoder=True)).eval().projector
+    expected = projector(encoded)
+    scaled = EncoderOutput(last_hidden_state=5 * encoded.last_hidden_state + 1, attention_mask=encoded.attention_mask)
+    torch.testing.assert_close(projector(scaled), expected, rtol=1e-4, atol=1e-5)
+    assert not any("encoder_norm" in name for name, _ in Spec2MolModel(builders.config()).named_parameters())

@@ -4,7 +4,13 @@ from rdkit import Chem
 from rdkit.Chem.AllChem import EmbedMolecule
 from rdkit.Chem.rdDepictor import Compute2DCoords
 
-from spec2mol.molecules_spec2mol import ATOM_SYMBOLS, conformer_features, embed_conformer
+from spec2mol.molecules_spec2mol import (
+    ATOM_SYMBOLS,
+    conformer_features,
+    embed_conformer,
+    graph_features,
+    motif_features,
+)
 
 ETHANOL = {"atoms": ["C", "C", "O"], "coordinates": [[0, 0, 0], [1.5, 0, 0], [2.0, 1.3, 0]]}
 
@@ -82,3 +88,98 @@ class TestConformers:
         with pytest.raises(ValueError, match="molecule 1: ") as error:
             conformer_features(["CCO", molecule])
         assert reason in str(error.value)
+
+
+class TestGraphs:
+    def test_features_are_ogbs(self):
+        """The example in OGB's `features.py`, and further atoms by its `smiles2graph` (version 1.3.6)."""
+        features = graph_features(["Cl[C@H](/C=C/C)Br", "[NH4+]", "[Fe]"])
+        assert features["atom_features"][0, 1].tolist() == [5, 2, 4, 5, 1, 0, 2, 0, 0]
+        assert features["bonds"][0, 2].tolist() == [2, 3] and features["bond_features"][0, 2].tolist() == [1, 2, 0]
+        assert features["atom_features"][1, 0].tolist() == [6, 0, 4, 6, 4, 0, 2, 0, 0]
+        iron = [25, 0, 0, 5, 0, 0, 2, 0, 0]
+        assert features["atom_features"][2, 0].tolist() == iron
+        benzene = graph_features(["c1ccccc1"])
+        assert benzene["atom_features"][0].tolist() == [[5, 0, 3, 5, 1, 0, 1, 1, 1]] * 6
+        assert benzene["bond_features"][0].tolist() == [[3, 0, 1]] * 6
+
+    def test_masks_and_shapes(self):
+        features = graph_features(["C", "CCO", "c1ccccc1"])
+        assert features["atoms_mask"].sum(1).tolist() == [1, 3, 6]
+        assert features["bonds_mask"].sum(1).tolist() == [0, 2, 6]
+        assert features["motif_mask"].sum(1).tolist() == [0, 2, 1]
+        assert {name: array.shape[2:] for name, array in features.items() if "mask" not in name} == {
+            "atom_features": (9,),
+            "bonds": (2,),
+            "bond_features": (3,),
+            "motif_features": (73,),
+        }
+
+    def test_stereo_counts(self):
+        left, right = graph_features(["C[C@H](N)O", "C[C@@H](N)O"])["atom_features"]
+        assert (left != right).sum() == 1
+
+    def test_errors_name_the_molecule(self):
+        with pytest.raises(ValueError, match="molecule 2: 'C1' is no molecule"):
+            graph_features(["C", "CC", "C1"])
+
+
+def described(**counts):
+    """A motif vector by what is in the group."""
+    blocks = []
+    for kind, most in (("C", 10), ("O", 5), ("N", 5), ("P", 5), ("S", 5), ("halogen", 0), ("other", 0)):
+        blocks.append((counts.pop(kind, 0), most))
+    for kind, most in (("single", 10), ("double", 7), ("triple", 7), ("aromatic", 7), ("ring", 0)):
+        blocks.append((counts.pop(kind, 0), most))
+    assert not counts
+    return [bit for count, most in blocks for bit in ([count == n for n in range(most + 1)] if most else [count > 0])]
+
+
+def motifs(smiles):
+    return sorted(motif_features(Chem.MolFromSmiles(smiles)).tolist())
+
+
+class TestMotifs:
+    def test_benzene(self):
+        assert motifs("c1ccccc1") == [described(C=6, aromatic=6, ring=1)]
+
+    def test_aspirin(self):
+        assert motifs("CC(=O)Oc1ccccc1C(=O)O") == sorted(
+            [
+                described(C=3, O=2, single=3, double=1),  # the ester with both atoms beside it
+                described(C=2, O=2, single=2, double=1),  # the acid and the ring's carbon
+                described(C=6, aromatic=6, ring=1),
+            ]
+        )
+
+    def test_methane(self):
+        assert motif_features(Chem.MolFromSmiles("C")).shape == (0, 73)
+
+    def test_salt(self):
+        acetate = described(C=2, O=2, single=2, double=1)
+        assert motifs("CC(=O)[O-].[Na+]") == sorted([acetate, described(other=1)])
+
+    def test_alkanes_are_bonds(self):
+        assert motifs("CCC") == [described(C=2, single=1)] * 2
+
+    def test_acetals(self):
+        assert motifs("COCOC") == [described(C=3, O=2, single=4)]
+        ethers = [described(C=2, O=1, single=2)] * 2
+        assert motifs("COCCOC") == sorted([*ethers, described(C=2, single=1)])
+
+    def test_rings_that_share_more_than_two_atoms_are_one(self):
+        assert motifs("C1CC2CCC1C2") == [described(C=7, single=8, ring=1)]  # norbornane
+        assert motifs("C1CCC2CCCCC2C1") == [described(C=6, single=6, ring=1)] * 2  # decalin shares two
+        cubane = motifs("C12C3C4C1C5C2C3C45")
+        assert len(cubane) == 6  # its squares share two each
+
+    def test_counts_end_at_a_largest_number(self):
+        anthracene_chain = motif_features(Chem.MolFromSmiles("C1CCCCCCCCCCCCC1"))[0]
+        assert anthracene_chain.tolist() == described(C=10, single=10, ring=1)
+
+    def test_any_order_of_atoms_gives_the_same_groups(self):
+        molecule = Chem.MolFromSmiles("CC(=O)NC(=O)OCC(Cl)C#N")
+        for seed in range(5):
+            order = np.random.default_rng(seed).permutation(molecule.GetNumAtoms()).tolist()
+            other = motif_features(Chem.RenumberAtoms(molecule, order))
+            assert sorted(other.tolist()) == sorted(motif_features(molecule).tolist())
