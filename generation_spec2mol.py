@@ -67,6 +67,32 @@ class Query(NamedTuple):
     samples: int
 
 
+class Pool(NamedTuple):
+    """What was drawn for one spectrum.
+
+    candidates: the distinct valid molecules, unranked and without probabilities.
+    features: of `pool_features`, `(candidates, len(FEATURES))`.
+    soft_tokens: `(queries, num_soft_tokens, hidden)`, of the likeliest formula first; no query, no row.
+    problem: as of `Candidates`.
+    """
+
+    candidates: list[Candidate]
+    features: np.ndarray
+    soft_tokens: torch.Tensor
+    problem: str | None
+
+
+class EncodedQueries(NamedTuple):
+    """soft_tokens `(queries, num_soft_tokens, hidden)`, and the encoder's output that they come from:
+    last_hidden_state `(queries, tokens, encoder hidden)`, attention_mask `(queries, tokens)`; fingerprint_logits
+    `(queries, fingerprint_size)`, which the encoder expects, else the structure head, of size 0 without either."""
+
+    soft_tokens: torch.Tensor
+    last_hidden_state: torch.Tensor
+    attention_mask: torch.Tensor
+    fingerprint_logits: torch.Tensor
+
+
 class Sample(NamedTuple):
     """SELFIES symbols, and their log likelihood with the end behind them, without the constraint (natural log)."""
 
@@ -97,19 +123,49 @@ def predict_molecules(
         ppm: largest error of precursor and peaks, where the formula is not known.
         max_new_tokens: longest SELFIES, in symbols.
     """
+    pools = draw_pools(model, processor, spectra, batch_size, num_samples, constrain, ppm, max_new_tokens)
+    for pool in pools:
+        yield Candidates(rank_pool(pool, model.config.ranking)[:top_k], pool.problem)
+
+
+def draw_pools(
+    model,
+    processor,
+    spectra: Iterable[Mapping],
+    batch_size: int = 8,
+    num_samples: int = 32,
+    constrain: bool = True,
+    ppm: float = 10.0,
+    max_new_tokens: int = 256,
+) -> Iterator[Pool]:
+    """The pool of each spectrum in turn; arguments as of `predict_molecules`."""
     spectra = iter(spectra)
     while batch := list(islice(spectra, batch_size)):
         plans = [plan_queries(processor, spectrum, num_samples, constrain, ppm) for spectrum in batch]
         queries = [query for asked, _ in plans for query in asked]
-        soft_tokens, pools = torch.empty(0), []
+        encoded, samples = EncodedQueries(*torch.empty(4, 0)), []
         if queries:
-            soft_tokens = encode_queries(model, processor, queries)
-            pools = sample_molecules(model, processor, queries, soft_tokens, max_new_tokens)
+            encoded = encode_queries(model, processor, queries)
+            samples = sample_molecules(model, processor, queries, encoded.soft_tokens, max_new_tokens)
         first = 0
         for asked, problem in plans:
             own = slice(first, first := first + len(asked))
-            answers = rank_samples(model, processor, asked, pools[own], soft_tokens[own])
-            yield Candidates(answers[:top_k], problem)
+            part = EncodedQueries(*(tensor[own] for tensor in encoded))
+            candidates, features = pool_molecules(model, processor, asked, samples[own], part)
+            yield Pool(candidates, features, part.soft_tokens, problem)
+
+
+def rank_pool(pool: Pool, weights: dict | None) -> list[Candidate]:
+    """Best first, with probabilities if `weights` are fitted ones (`config.ranking`)."""
+    if not pool.candidates:
+        return []
+    ranking = rank(pool.features, weights)
+    order = np.argsort(-ranking.scores, kind="stable")
+    if ranking.probability is None:
+        return [pool.candidates[i] for i in order]
+    names = ("probability", "probability_close")
+    pairs = np.stack([ranking.probability, ranking.probability_close], axis=1).tolist()
+    return [pool.candidates[i]._replace(**dict(zip(names, pairs[i], strict=True))) for i in order]
 
 
 # What to ask
@@ -184,10 +240,16 @@ def molecule_formula(spectrum: Mapping) -> str:
 
 
 @torch.inference_mode()
-def encode_queries(model, processor, queries: Sequence[Query]) -> torch.Tensor:
-    """Soft tokens `(queries, num_soft_tokens, hidden)`."""
+def encode_queries(model, processor, queries: Sequence[Query]) -> EncodedQueries:
     inputs = processor.feature_extractor([query.spectrum for query in queries], return_tensors="pt")
-    return model.model(**inputs.to(model.device)).soft_tokens
+    base = model.model
+    output = base(**inputs.to(model.device))
+    logits = output.soft_tokens.new_zeros(len(queries), 0)
+    if base.fingerprint_tokens is not None and not base.fingerprint_tokens.is_untrained:
+        logits = output.fingerprint_logits
+    elif base.structure_head is not None and not base.structure_head.is_untrained:
+        logits = base.structure_head(output.soft_tokens)[0]
+    return EncodedQueries(output.soft_tokens, output.last_hidden_state, output.attention_mask, logits)
 
 
 @torch.inference_mode()
@@ -253,31 +315,18 @@ def _surviving_rows(running, dead, owner, number, revives: bool):
     return source
 
 
-# Ranking
-
-
-def rank_samples(
-    model, processor, queries: Sequence[Query], pools: Sequence[Sequence[Sample]], soft_tokens: torch.Tensor
-) -> list[Candidate]:
-    """All distinct valid molecules in the pools of one spectrum's queries, best first."""
-    molecules, features = pool_molecules(model, processor, queries, pools, soft_tokens)
-    if not molecules:
-        return []
-    ranking = rank(features, model.config.ranking)
-    probabilities = zip(*ranking[1:], strict=True) if model.config.ranking else [()] * len(molecules)
-    candidates = [Candidate(*molecule, *pair) for molecule, pair in zip(molecules, probabilities, strict=True)]
-    return [candidates[i] for i in np.argsort(-ranking.scores, kind="stable")]
+# Pooling
 
 
 def pool_molecules(
-    model, processor, queries, pools, soft_tokens
-) -> tuple[list[tuple[str, str, str, float]], np.ndarray]:
-    """(SMILES, InChIKey, formula, log likelihood) of each distinct valid molecule, written in its likeliest way, and
+    model, processor, queries: Sequence[Query], samples: Sequence[Sequence[Sample]], encoded: EncodedQueries
+) -> tuple[list[Candidate], np.ndarray]:
+    """All distinct valid molecules among the samples of one spectrum's queries, each written in its likeliest way, and
     their features for `rank`."""
-    samples = [(number, sample) for number, pool in enumerate(pools) for sample in pool]
-    times = Counter((number, sample.ids) for number, sample in samples)
+    drawn = [(number, sample) for number, of_query in enumerate(samples) for sample in of_query]
+    times = Counter((number, sample.ids) for number, sample in drawn)
     best = {}  # first InChIKey block -> [number of the query, SMILES, InChIKey, log likelihood, count]
-    written = dict.fromkeys(sorted(samples, key=lambda pair: -pair[1].log_likelihood))
+    written = dict.fromkeys(sorted(drawn, key=lambda pair: -pair[1].log_likelihood))
     smiles = processor.decode_molecules([sample.ids for _, sample in written])
     for (number, sample), text in zip(written, smiles, strict=True):
         key = None if text is None else inchikey(text)
@@ -286,26 +335,43 @@ def pool_molecules(
             entry[-1] += times[number, sample.ids]
     if not best:
         return [], np.zeros((0, len(FEATURES)))
-    numbers, texts, keys, likelihoods, counts = zip(*best.values(), strict=True)
-    bits = structure_bits(model, soft_tokens)
+    numbers, texts, keys, likelihoods, counts = (list(column) for column in zip(*best.values(), strict=True))
+    logits = encoded.fingerprint_logits[numbers]
     features = pool_features(
         fingerprints=np.stack([morgan_fingerprint(text) for text in texts]),
         counts=counts,
         log_likelihoods=likelihoods,
         formula_scores=[queries[number].formula_score for number in numbers],
-        predicted_bits=None if bits is None else bits[list(numbers)],
+        predicted_bits=logits.float().sigmoid().cpu().numpy() if logits.shape[1] else None,
+        match_scores=match_scores(model, processor, encoded, numbers, texts),
     )
     formulas = [molecular_formula(text) for text in texts]
-    return list(zip(texts, keys, formulas, likelihoods, strict=True)), features
+    return [Candidate(*of_one) for of_one in zip(texts, keys, formulas, likelihoods, strict=True)], features
 
 
-def structure_bits(model, soft_tokens: torch.Tensor) -> np.ndarray | None:
-    """Probabilities `(queries, bits)` of the fingerprint's bits; None without a trained structure head."""
-    head = model.model.structure_head
-    if head is None or head.is_untrained:
+@torch.inference_mode()
+def match_scores(
+    model, processor, encoded: EncodedQueries, numbers: Sequence[int], molecules: Sequence[str]
+) -> np.ndarray | None:
+    """How well each molecule explains the query whose number is beside it, as `Spec2MolModel.score`; None without a
+    text branch. One that the text branch cannot read is as bad as the worst of the others."""
+    branch = model.config.projector_config
+    if not branch.use_qformer_text_input:
         return None
-    with torch.inference_mode():
-        return head(soft_tokens)[0].float().sigmoid().cpu().numpy()
+    ids = {}
+    for i, smiles in enumerate(molecules):
+        try:
+            ids[i] = processor.encode_molecule(smiles)
+        except ValueError:  # Its canonical form needs a symbol that the vocabulary lacks.
+            continue
+    readable = [i for i in ids if len(ids[i]) <= branch.max_position_embeddings]
+    scores = np.zeros(len(molecules))
+    if readable:
+        text, mask = (torch.from_numpy(array).to(model.device) for array in processor.pad([ids[i] for i in readable]))
+        found = model.model.match(encoded, [numbers[i] for i in readable], text, mask).double().cpu().numpy()
+        scores += found.min()
+        scores[readable] = found
+    return scores
 
 
 def mass_error_ppm(candidate: Candidate, spectrum: Mapping) -> float | None:
@@ -323,15 +389,18 @@ def mass_error_ppm(candidate: Candidate, spectrum: Mapping) -> float | None:
 __all__ = [
     "Candidate",
     "Candidates",
+    "EncodedQueries",
+    "Pool",
     "Query",
     "Sample",
+    "draw_pools",
     "encode_queries",
     "mass_error_ppm",
+    "match_scores",
     "molecule_formula",
     "plan_queries",
     "pool_molecules",
     "predict_molecules",
-    "rank_samples",
+    "rank_pool",
     "sample_molecules",
-    "structure_bits",
 ]

@@ -6,6 +6,7 @@ Three models share one set of weights:
 - `Spec2MolForConditionalGeneration`: plus the language model that writes the molecule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -196,6 +197,23 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             other, this = self.projector.matching_logits(repeated, ids, mask).unbind(-1)
             odds.append(this - other)
         return cosine / self.projector.temperature + torch.stack(odds)
+
+    @torch.no_grad()
+    def match(self, encoded: EncoderOutput, rows: Sequence[int], molecule_ids, molecule_mask) -> torch.Tensor:
+        """What `score` says of one spectrum for each molecule, `(molecules,)`.
+
+        Args:
+            encoded: of `encode`, `(spectra, ...)`.
+            rows: the spectrum of each molecule.
+        """
+        features = self.projector.spectrum_features(self.projector.query_states(encoded))[rows]
+        of_molecules = self.projector.molecule_features(molecule_ids, molecule_mask)
+        cosine = torch.einsum("mqc,mc->mq", features, of_molecules).amax(-1)
+        beside = EncoderOutput(
+            last_hidden_state=encoded.last_hidden_state[rows], attention_mask=encoded.attention_mask[rows]
+        )
+        other, this = self.projector.matching_logits(beside, molecule_ids, molecule_mask).unbind(-1)
+        return cosine / self.projector.temperature + this - other
 
 
 class Spec2MolForPreTraining(Spec2MolPreTrainedModel):

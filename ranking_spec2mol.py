@@ -1,5 +1,5 @@
 """From a pool of samples to ranked answers: what a candidate's neighbours in the pool, the model's likelihood and its
-structure and matching heads say, weighed by a logistic regression that `spec2mol fit-ranking` stores in the config.
+structure and matching heads say, with weights that `spec2mol fit-ranking` fits and stores in the config.
 
 Consensus, the mean similarity of a candidate to all samples, is the choice of least Bayes risk (Kumar and Byrne 2004)
 with Tanimoto similarity as the gain and the samples as the posterior.
@@ -15,13 +15,13 @@ FEATURES = {
     "frequency": "log of its share of the samples",
     "consensus": "its mean Tanimoto similarity to the samples",
     "agreement": "mean consensus of the samples, the same for the whole pool",
-    "fingerprint": "Tanimoto similarity of its fingerprint with the one that the structure head predicts",
-    "structure": "log likelihood of its fingerprint to the structure head, less the log of the sum over the pool",
+    "fingerprint": "Tanimoto similarity of its fingerprint with the one that encoder or structure head predicts",
+    "structure": "log likelihood of its fingerprint to that prediction, less the log of the sum over the pool",
     "match": "cosine and matching odds of `model.score`, less the log of the sum over the pool",
     "formula": "log probability of its formula given mass and fragments; 0 where the formula is known",
 }
 # Without fitted weights
-DEFAULT_WEIGHTS = {"likelihood": 0.1, "frequency": 1.0, "consensus": 10.0, "fingerprint": 10.0, "match": 0.5}
+DEFAULT_WEIGHTS = {"likelihood": 0.1, "frequency": 1.0, "consensus": 10.0, "fingerprint": 10.0}
 
 
 class Ranking(NamedTuple):
@@ -48,13 +48,13 @@ def pool_features(
     predicted_bits: np.ndarray | None = None,
     match_scores: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; 0 where the model has no such head.
+    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; 0 where the model has no such part.
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.
         counts: how many samples each one is.
         log_likelihoods, formula_scores: in nats.
-        predicted_bits: probabilities of the structure head, `(candidates, bits)`.
+        predicted_bits: probabilities, `(candidates, bits)`.
         match_scores: of `model.score`.
     """
     share = np.asarray(counts) / np.sum(counts)
@@ -81,16 +81,17 @@ def rank(features: np.ndarray, weights: dict | None) -> Ranking:
     """
     Args:
         features: of `pool_features`.
-        weights: `config.ranking`, for "right" and "close" each a name -> weight, "intercept" among them.
+        weights: `config.ranking`: for "order", "right" and "close" each name -> weight, for the latter two, which are
+            logistic regressions, with an "intercept"; or None.
     """
     if weights is None:
         return Ranking(features @ [DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES], None, None)
-    logits = {
-        target: features @ [values[name] for name in FEATURES] + values["intercept"]
-        for target, values in weights.items()
-    }
-    right, close = (1 / (1 + np.exp(-logits[target])) for target in ("right", "close"))
-    return Ranking(right + close, right, np.maximum(right, close))
+    scores, right, close = (
+        features @ [weights[target][name] for name in FEATURES] + weights[target].get("intercept", 0.0)
+        for target in ("order", "right", "close")
+    )
+    right, close = 1 / (1 + np.exp(-right)), 1 / (1 + np.exp(-close))
+    return Ranking(scores, right, np.maximum(right, close))
 
 
 def _log_posterior(scores):

@@ -13,12 +13,13 @@ import torch
 from rich.console import Console
 
 from ..evaluation.ablation import ablate
-from ..evaluation.calibration import expected_calibration_error, first_answer_events
+from ..evaluation.calibration import calibration_summary, forecasts
 from ..evaluation.evaluator import MODEL, TRACKS, add_mces, compare, for_track, load_queries, summaries, summarise
+from ..evaluation.fitting import honest_weights, load_folds
 from ..evaluation.leakage import check_disjoint, check_unseen
 from ..evaluation.report import (
     ablation_table,
-    calibration_table,
+    calibration_tables,
     figure_tables,
     retrieval_table,
     to_markdown,
@@ -78,40 +79,52 @@ def run(args) -> int:
         raise ValueError(f"{args.model}: a language model alone, without a spectrum encoder")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    lines, figures, calibration = [], {}, {}
+    weights, fitted = honest_weights(model.config.ranking, load_folds(args.model), rows)
+    about = {"model": args.model, "data": args.data.name, "sha256": file_sha256(args.data), "spectra": len(rows)}
+    about |= {"limit_per_molecule": args.limit_per_molecule, "training_record": unseen, "ranking": fitted}
+    lines = []
     for track in [args.track] if args.track else TRACKS:
-        systems = compare(model, processor, rows, library, track)
+        systems, drawn = compare(model, processor, rows, library, track, weights)
         if args.mces:
             for name, frame in systems.items():
                 add_mces(frame, args.mces, desc=f"MCES, {name}")
         summary = summaries(systems)
-        tables, notes = figure_tables(summary), [describe(rows, args), TOLD[track], unseen]
+        took = f"Answers to a spectrum took {drawn.seconds:.2f} s on average ({hardware(model)})."
+        tables, notes = figure_tables(summary), [describe(rows, args), TOLD[track], unseen, fitted, took]
         if args.candidates and model.config.projector_config.use_qformer_text_input:
             candidates = load_candidates(args.candidates, rows, same_formula=track == "formula")
             hits = [retrieve(model, processor, for_track(rows, track), candidates)]
             hits += [without_spectrum(rows, candidates, [row["smiles"] for row in library])] if library else []
-            ranked = {name: value for frame in hits for name, value in summarise(frame).items()}
-            tables.append(retrieval_table(ranked))
-            summary["retrieval"] = ranked
+            summary["retrieval"] = {name: value for frame in hits for name, value in summarise(frame).items()}
+            tables.append(retrieval_table(summary["retrieval"]))
         elif args.candidates:
             notes.append(NO_TEXT_BRANCH)
-        events = first_answer_events(systems[MODEL])
-        tables += [calibration_table(*pair, event) for event, pair in events.items()]
+        given = forecasts(systems[MODEL])
+        tables += calibration_tables(given)
+        of_track = {"figures": summary, "calibration": {name: calibration_summary(given[name]) for name in given}}
         if args.ablation:
-            tables.append(ablation_table(ablate(model, processor, for_track(rows, track))))
+            steps = ablate(model, processor, rows, track, drawn, weights)
+            tables.append(ablation_table(steps))
+            of_track["ablation"] = {name: summarise(step.frame) for name, step in steps.items()}
         show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
-        figures[track] = {s: {name: i._asdict() for name, i in of_s.items()} for s, of_s in summary.items()}
-        calibration[track] = {event: expected_calibration_error(*pair) for event, pair in events.items()}
         lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]
-        if args.output:
-            plot(args.output, track, systems, events)
-    if args.output:
-        about = {"model": args.model, "data": args.data.name, "sha256": file_sha256(args.data), "spectra": len(rows)}
-        about |= {"limit_per_molecule": args.limit_per_molecule, "training_record": unseen, "figures": figures}
-        about["expected_calibration_error"] = calibration
-        (args.output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n")
-        pd.concat(lines, ignore_index=True).to_parquet(args.output / "queries.parquet")
+        for part, of_part in of_track.items():
+            as_json = {name: {f: i._asdict() for f, i in of_name.items()} for name, of_name in of_part.items()}
+            about.setdefault(part, {})[track] = as_json
+        about.setdefault("seconds_per_spectrum", {})[track] = drawn.seconds
+        if args.output:  # After each track, so that what is done is kept.
+            args.output.mkdir(parents=True, exist_ok=True)
+            (args.output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n")
+            pd.concat(lines, ignore_index=True).to_parquet(args.output / "queries.parquet")
+            plot(args.output, track, systems, given)
     return 0
+
+
+def hardware(model) -> str:
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def describe(rows, args) -> str:
@@ -143,13 +156,13 @@ def command(args, track) -> str:
     return shlex.join(map(str, words))
 
 
-def plot(folder, track, systems, events):
-    folder.mkdir(parents=True, exist_ok=True)
+def plot(folder, track, systems, given):
     if find_spec("matplotlib") is None:
         print('No plots: they need matplotlib (pip install "spec2mol[evaluation]")', file=sys.stderr)
         return
     from ..evaluation.plots import plot_reliability, plot_tanimoto
 
     plot_tanimoto(folder / f"tanimoto_{track}.png", systems)
-    if events:
-        plot_reliability(folder / f"reliability_{track}.png", events)
+    if given:
+        first = {name: of_event for name, of_event in given.items() if name.startswith("first")}
+        plot_reliability(folder / f"reliability_{track}.png", first)

@@ -15,6 +15,7 @@ VERBS = {
     "report": "the same as a page to look at: structures, explained spectra, library matches",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
+    "fit-ranking": "weights and probabilities for a model's answers, from labelled spectra it has not seen",
     "evaluate-encoder": "figures of a spectrum encoder: fingerprints, fluorine or similarity",
     "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",

@@ -124,17 +124,21 @@ def to_rows(spectrum, candidates) -> list[dict]:
 
 
 def best_per_feature(rows: list[dict]) -> list[dict]:
-    """One row for each feature of each file: the answer with the highest score over all its spectra."""
+    """One row for each feature of each file: over all its spectra, the answer with the highest probability, without a
+    fitted ranking with the highest score."""
     best = {}
     for row in rows:
         kept = best.setdefault((row["file"], row["feature_id"]), row)
-        if row["score"] is not None and (kept["score"] is None or row["score"] > kept["score"]):
+        name = "score" if row["probability"] is None else "probability"
+        if row[name] is not None and (kept[name] is None or row[name] > kept[name]):
             best[row["file"], row["feature_id"]] = row
     return list(best.values())
 
 
 def print_table(rows: list[dict]):
-    table = Table("query", "rank", Column("SMILES", overflow="fold"), "formula", "score", "mass error, ppm")
+    fitted = any(row["probability"] is not None for row in rows)
+    columns = ("right", "similar") if fitted else ("score",)
+    table = Table("query", "rank", Column("SMILES", overflow="fold"), "formula", *columns, "mass error, ppm")
     for row in rows:
         if row["rank"] in (None, 1) and table.row_count:
             table.add_section()
@@ -143,8 +147,13 @@ def print_table(rows: list[dict]):
             table.add_row(first, "", "no valid structure")
         else:
             error = "" if row["mass_error_ppm"] is None else f"{row['mass_error_ppm']:.1f}"
-            table.add_row(first, str(row["rank"]), row["smiles"], row["formula"], f"{row['score']:.2f}", error)
+            confidence = [f"{row['score']:.2f}"]
+            if fitted:
+                confidence = [f"{row[name]:.1%}" for name in ("probability", "probability_close")]
+            table.add_row(first, str(row["rank"]), row["smiles"], row["formula"], *confidence, error)
     Console().print(table)
+    if fitted:
+        print("right, similar: probabilities that it is the molecule, or has a Tanimoto similarity of 0.6 to it")
 
 
 def report_skipped(reader: InputReader):

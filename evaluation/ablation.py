@@ -1,6 +1,8 @@
 """What each step from the model's likelihood to its ranked answers is worth, on the same spectra."""
 
 from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,58 +10,100 @@ import torch
 from tqdm import tqdm
 
 from ..chemistry_spec2mol import inchikey_block
-from ..generation_spec2mol import encode_queries, plan_queries, pool_molecules, sample_molecules
-from ..ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES, rank
-from .evaluator import KS, score_answers
+from ..formula_constraint_spec2mol import FormulaConstraint
+from ..generation_spec2mol import encode_queries, plan_queries
+from ..ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES
+from .evaluator import KS, Drawn, draw, for_track, score_answers, score_pools
 
 BEAMS = 2 * KS[-1]  # Several SELFIES write one molecule.
-LIKELIHOOD = {"likelihood": 1.0}
-CONSENSUS = {name: DEFAULT_WEIGHTS[name] for name in ("likelihood", "frequency", "consensus")}
+POOL_SIZES = (8, 128)  # beside the usual one
+CONSENSUS = ("likelihood", "frequency", "consensus")
+
+
+class Step(NamedTuple):
+    """Lines of `score_answers`, the step that it is compared with, and the mean time for a query in seconds, None
+    where nothing new is drawn."""
+
+    frame: pd.DataFrame
+    against: str
+    seconds: float | None
+
+
+def ablate(
+    model, processor, rows: Sequence[Mapping], track: str, drawn: Drawn, weights: Sequence[Mapping | None]
+) -> dict[str, Step]:
+    """By likelihood, beams and a pool of samples, free and of the formula that is known or that the mass suggests; the
+    pool ranked also by how frequent and alike its samples are, then also by the predicted fingerprint, then with the
+    fitted weights if there are any, which is what `predict_molecules` does; and that with other sizes of the pool.
+
+    Args:
+        rows: of `load_queries`.
+        drawn: their pools, as `predict_molecules` draws them.
+        weights: of the ranking, for each row.
+    """
+    queries = for_track(rows, track)
+    free = draw(model, processor, queries, desc=f"{track}, free samples", constrain=False)
+    beams, beams_seconds = _beam_search(model, processor, queries, f"{track}, free beams", constrain=False)
+    bound, bound_seconds = _beam_search(model, processor, queries, f"{track}, beams", constrain=True)
+    told = "of the formula" if track == "formula" else "of formulas from the mass"
+
+    def ranked(pools, *names):
+        features = [pool.features @ [DEFAULT_WEIGHTS[n] if n in names else 0.0 for n in FEATURES] for pool in pools]
+        order = [np.argsort(-scores, kind="stable")[: KS[-1]] for scores in features]
+        answers = [[pool.candidates[i].smiles for i in best] for pool, best in zip(pools, order, strict=True)]
+        return score_answers(rows, answers)
+
+    steps = {
+        "beams, free": Step(score_answers(rows, beams), "", beams_seconds),
+        "beams, of the likeliest formula": Step(score_answers(rows, bound), "beams, free", bound_seconds),
+        "samples, free": Step(ranked(free.pools, "likelihood"), "beams, free", free.seconds),
+        f"samples, {told}": Step(ranked(drawn.pools, "likelihood"), "samples, free", drawn.seconds),
+        "+ consensus": Step(ranked(drawn.pools, *CONSENSUS), f"samples, {told}", None),
+    }
+    if model.config.structure_config is not None:
+        unfitted = score_pools(rows, drawn.pools, [None] * len(rows))
+        steps["+ predicted fingerprint"] = Step(unfitted, "+ consensus", None)
+    if model.config.ranking is not None:
+        steps["+ fitted weights"] = Step(score_pools(rows, drawn.pools, weights), list(steps)[-1], None)
+    final = list(steps)[-1]
+    for size in POOL_SIZES:
+        name = f"{size} samples"
+        other = draw(model, processor, queries, desc=f"{track}, {name}", num_samples=size)
+        steps[f"the same, {name}"] = Step(score_pools(rows, other.pools, weights), final, other.seconds)
+    return steps
 
 
 @torch.inference_mode()
-def ablate(
-    model, processor, queries: Sequence[Mapping], num_samples: int = 32, batch_size: int = 16
-) -> dict[str, pd.DataFrame]:
-    """Lines of `score_answers` for each step, each with all before it:
-    - beam search: `model.generate`, free, by likelihood;
-    - samples: a pool of samples, free, by likelihood;
-    - formula: of the known formula, or of the likeliest ones that the mass allows;
-    - consensus: also by how frequent and how alike the samples are;
-    - heads: also by structure head, matching head and formula, with fitted weights where the model has them: what
-      `predict_molecules` does.
-
-    Args:
-        queries: rows of `load_queries` as `for_track` gives them.
-    """
-    order = sorted(range(len(queries)), key=lambda i: len(queries[i]["mzs"]))
-    answers = {name: [None] * len(queries) for name in ("beam search", "samples", "formula", "consensus", "heads")}
-    progress = tqdm(total=len(queries), desc="ablation", unit=" spectra", disable=None)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = [queries[i] for i in chosen]
-        free = _pools(model, processor, batch, num_samples, constrain=False)
-        bound = _pools(model, processor, batch, num_samples, constrain=True)
-        steps = {
-            "beam search": _beam_search(model, processor, batch),
-            "samples": [_ranked(pool, _weighed(pool, LIKELIHOOD)) for pool in free],
-            "formula": [_ranked(pool, _weighed(pool, LIKELIHOOD)) for pool in bound],
-            "consensus": [_ranked(pool, _weighed(pool, CONSENSUS)) for pool in bound],
-            "heads": [_ranked(pool, rank(pool[1], model.config.ranking).scores) for pool in bound],
-        }
-        for name, found in steps.items():
-            for i, ranked in zip(chosen, found, strict=True):
-                answers[name][i] = ranked
+def _beam_search(
+    model, processor, queries, desc: str, constrain: bool, batch_size: int = 16
+) -> tuple[list[list[str]], float]:
+    """Distinct molecules by falling likelihood, and the mean time for a query in seconds. With `constrain`, those of
+    the known or likeliest formula; none where there is no such formula."""
+    plans = [plan_queries(processor, query, 1, constrain)[0][:1] for query in queries]
+    answers, start = [[] for _ in queries], perf_counter()
+    asked = sorted((i for i, plan in enumerate(plans) if plan), key=lambda i: len(queries[i]["mzs"]))
+    progress = tqdm(total=len(asked), desc=desc, unit=" spectra", disable=None)
+    for first in range(0, len(asked), batch_size):
+        chosen = asked[first : first + batch_size]
+        batch = [plans[i][0] for i in chosen]
+        constraint = FormulaConstraint(processor.tokenizer, [query.formula for query in batch])
+        prompt = torch.tensor(processor.prompt, device=model.device).expand(len(batch), -1)
+        ids = model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            soft_tokens=encode_queries(model, processor, batch).soft_tokens,
+            logits_processor=[constraint],
+            num_beams=BEAMS,
+            num_return_sequences=BEAMS,
+            do_sample=False,
+            length_penalty=0.0,
+        )
+        molecules = processor.decode_molecules(ids)
+        for row, i in enumerate(chosen):
+            answers[i] = _distinct(molecules[row * BEAMS : (row + 1) * BEAMS])
         progress.update(len(chosen))
     progress.close()
-    return {name: score_answers(queries, found) for name, found in answers.items()}
-
-
-def _beam_search(model, processor, batch) -> list[list[str]]:
-    inputs = processor(spectra=batch, return_tensors="pt").to(model.device)
-    ids = model.generate(**inputs, num_beams=BEAMS, num_return_sequences=BEAMS, do_sample=False, length_penalty=0.0)
-    molecules = processor.decode_molecules(ids)
-    return [_distinct(molecules[i * BEAMS : (i + 1) * BEAMS]) for i in range(len(batch))]
+    return answers, (perf_counter() - start) / max(len(asked), 1)
 
 
 def _distinct(molecules) -> list[str]:
@@ -70,25 +114,3 @@ def _distinct(molecules) -> list[str]:
         if key is not None:
             found.setdefault(key, smiles)
     return list(found.values())[: KS[-1]]
-
-
-def _pools(model, processor, batch, num_samples, constrain) -> list[tuple[list[str], np.ndarray]]:
-    """(SMILES, features of the ranking) of each spectrum's pool."""
-    plans = [plan_queries(processor, spectrum, num_samples, constrain)[0] for spectrum in batch]
-    asked = [query for plan in plans for query in plan]
-    soft_tokens = encode_queries(model, processor, asked)
-    samples = sample_molecules(model, processor, asked, soft_tokens)
-    pools, first = [], 0
-    for plan in plans:
-        own = slice(first, first := first + len(plan))
-        molecules, features = pool_molecules(model, processor, plan, samples[own], soft_tokens[own])
-        pools.append(([smiles for smiles, *_ in molecules], features))
-    return pools
-
-
-def _weighed(pool, weights) -> np.ndarray:
-    return pool[1] @ [weights.get(name, 0.0) for name in FEATURES]
-
-
-def _ranked(pool, scores) -> list[str]:
-    return [pool[0][i] for i in np.argsort(-scores, kind="stable")[: KS[-1]]]

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,8 @@ import torch
 from tqdm import tqdm
 
 from ..chemistry_spec2mol import inchikey_block
-from ..data.collator import Spec2MolCollator
 from ..data.examples import SPECTRUM_COLUMNS
-from ..formulas_spec2mol import rank_formulas
-from ..generation_spec2mol import Candidate, predict_molecules
+from ..generation_spec2mol import Pool, draw_pools, rank_pool
 from .intervals import Interval, bootstrap_over_molecules, paired_difference
 from .library_search import library_search, random_molecules_of_the_same_mass
 from .metrics import best, exact_match, formula_match, lowest_mces, mass_error_ppm, mass_match, share, tanimoto, valid
@@ -65,23 +65,35 @@ def for_track(rows: Sequence[Mapping], track: str, peaks: bool = True) -> list[d
     return [row | hidden for row in rows]
 
 
-def compare(
-    model, processor, rows: Sequence[Mapping], library: Sequence[Mapping], track: str
-) -> dict[str, pd.DataFrame]:
-    """The model and its controls on one track: name -> lines of `score_answers`. Those of the model, with and without
-    peaks, also have loss, scores of the answers, and probability and probability_close of the first (NaN without).
+class Drawn(NamedTuple):
+    """The pool of each query, and the mean time for one in seconds."""
 
-    library: rows of `load_queries` that the model-free controls answer from; empty for none.
+    pools: list[Pool]
+    seconds: float
+
+
+def compare(
+    model,
+    processor,
+    rows: Sequence[Mapping],
+    library: Sequence[Mapping],
+    track: str,
+    weights: Sequence[Mapping | None] | None = None,
+) -> tuple[dict[str, pd.DataFrame], Drawn]:
+    """The model and its controls on one track: name -> lines of `score_answers`; and the model's pools. The lines of
+    the model, with and without peaks, also have loss, and of each answer score, probability and probability_close (NaN
+    without); and seconds, the mean time for a query.
+
+    Args:
+        library: rows of `load_queries` that the model-free controls answer from; empty for none.
+        weights: of the ranking, for each row; by default the model's own.
     """
-    systems = {}
-    for name, queries in ((MODEL, for_track(rows, track)), (REMOVED, for_track(rows, track, peaks=False))):
-        candidates = model_answers(model, processor, queries, desc=f"{track}, {name}")
-        systems[name] = score_answers(rows, [[candidate.smiles for candidate in ranked] for ranked in candidates])
-        systems[name]["loss"] = target_losses(model, processor, [with_likely_formula(query) for query in queries])
-        systems[name]["scores"] = [[candidate.score for candidate in ranked] for ranked in candidates]
-        for field in ("probability", "probability_close"):
-            first = [getattr(ranked[0], field) if ranked else None for ranked in candidates]
-            systems[name][field] = pd.Series(first, dtype="float64")
+    systems, drawn = {}, {}
+    for name in (MODEL, REMOVED):
+        drawn[name] = draw(model, processor, for_track(rows, track, peaks=name == MODEL), desc=f"{track}, {name}")
+        systems[name] = score_pools(rows, drawn[name].pools, weights or [model.config.ranking] * len(rows))
+        systems[name]["loss"] = target_losses(model, processor, rows, [pool.soft_tokens for pool in drawn[name].pools])
+        systems[name]["seconds"] = drawn[name].seconds
     if library:
         queries = for_track(rows, track)
         likely = "same formula" if track == "formula" else "same precursor m/z"
@@ -92,44 +104,48 @@ def compare(
             "random training molecule of the same mass": random_molecules_of_the_same_mass(queries, library),
         }
         systems |= {name: score_answers(rows, ranked) for name, ranked in answers.items()}
-    return systems
+    return systems, drawn[MODEL]
 
 
-def with_likely_formula(query: Mapping) -> dict:
-    """Where the formula is not known, the one that mass and fragments suggest, as `predict_molecules` tells the model;
-    None where they suggest none."""
-    if query["formula"] is not None:
-        return dict(query)
-    try:
-        ranked = rank_formulas(query, top_k=1)
-    except ValueError:
-        ranked = []
-    return query | {"formula": ranked[0].formula if ranked else None}
+def draw(model, processor, queries: Sequence[Mapping], batch_size: int = 16, desc: str = "", **options) -> Drawn:
+    """`options` as for `draw_pools`. Works through the queries in order of their number of peaks, which pads least."""
+    order = sorted(range(len(queries)), key=lambda i: len(queries[i]["mzs"]))
+    pools = draw_pools(model, processor, (queries[i] for i in order), batch_size, **options)
+    start = perf_counter()
+    found = dict(zip(order, tqdm(pools, desc=desc, total=len(queries), unit=" spectra", disable=None), strict=True))
+    return Drawn([found[i] for i in range(len(queries))], (perf_counter() - start) / len(queries))
 
 
-def model_answers(
-    model, processor, rows: Sequence[Mapping], top_k: int = KS[-1], batch_size: int = 16, desc: str = "", **options
-) -> list[list[Candidate]]:
-    """Up to `top_k` ranked candidates for each query; `options` as for `predict_molecules`. Works through the queries
-    in order of their number of peaks, which pads least."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["mzs"]))
-    answers = predict_molecules(model, processor, (rows[i] for i in order), top_k, batch_size, **options)
-    found = dict(zip(order, tqdm(answers, desc=desc, total=len(rows), unit=" spectra", disable=None), strict=True))
-    return [found[i] for i in range(len(rows))]
+def score_pools(rows: Sequence[Mapping], pools: Sequence[Pool], weights: Sequence[Mapping | None]) -> pd.DataFrame:
+    """Lines of `score_answers` for pools ranked with the weights of each row, with score, probability and
+    probability_close of each answer."""
+    ranked = [rank_pool(pool, of_row)[: KS[-1]] for pool, of_row in zip(pools, weights, strict=True)]
+    frame = score_answers(rows, [[candidate.smiles for candidate in candidates] for candidates in ranked])
+    for field in ("score", "probability", "probability_close"):
+        frame[field] = [np.array([getattr(c, field) for c in candidates], float) for candidates in ranked]
+    return frame
 
 
 @torch.no_grad()
-def target_losses(model, processor, rows: Sequence[Mapping], batch_size: int = 64) -> list[float]:
-    """Mean negative log likelihood of each true molecule's symbols, in nats; NaN where the model cannot write it."""
+def target_losses(
+    model, processor, rows: Sequence[Mapping], soft_tokens: Sequence[torch.Tensor], batch_size: int = 64
+) -> list[float]:
+    """Mean negative log likelihood of each true molecule's symbols, in nats; NaN where the model cannot write it or
+    was not asked.
+
+    soft_tokens: `(queries, num_soft_tokens, hidden)` of each row's pool. Those of the likeliest formula, which come
+        first, are taken.
+    """
     targets = {smiles: _target_ids(processor, smiles) for smiles in {row["smiles"] for row in rows}}
-    writable = [i for i, row in enumerate(rows) if targets[row["smiles"]] is not None]
-    writable.sort(key=lambda i: (len(targets[rows[i]["smiles"]]), len(rows[i]["mzs"])))
-    collate, losses = Spec2MolCollator(processor), [float("nan")] * len(rows)
-    for start in range(0, len(writable), batch_size):
-        chosen = writable[start : start + batch_size]
-        batch = collate([rows[i] | {"target_ids": targets[rows[i]["smiles"]]} for i in chosen])
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    asked = [i for i, row in enumerate(rows) if targets[row["smiles"]] is not None and len(soft_tokens[i])]
+    asked.sort(key=lambda i: len(targets[rows[i]["smiles"]]))
+    losses = [float("nan")] * len(rows)
+    for start in range(0, len(asked), batch_size):
+        chosen = asked[start : start + batch_size]
+        text = processor.training_text([targets[rows[i]["smiles"]] for i in chosen])
+        batch = {name: torch.from_numpy(array).to(model.device) for name, array in text.items()}
         labels = batch.pop("labels")[:, 1:]
+        batch["soft_tokens"] = torch.stack([soft_tokens[i][0] for i in chosen])
         log_p = model(**batch).logits[:, :-1].float().log_softmax(-1)
         kept = labels != -100
         sums = (-log_p.gather(-1, labels.clamp(min=0)[..., None])[..., 0] * kept).sum(1)

@@ -1,13 +1,13 @@
 """Pictures of an evaluation, as PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .calibration import expected_calibration_error, reliability
+from .calibration import Forecasts, expected_calibration_error, reliability
 
 
 def plot_tanimoto(path: Path, systems: Mapping[str, pd.DataFrame]):
@@ -28,17 +28,18 @@ def plot_tanimoto(path: Path, systems: Mapping[str, pd.DataFrame]):
     figure.savefig(path, dpi=150)
 
 
-def plot_reliability(path: Path, events: Mapping[str, tuple[Sequence[float], Sequence[float]]]):
-    """For each event (its probabilities, its outcomes): how often what was given a probability came true."""
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+def plot_reliability(path: Path, given: Mapping[str, Forecasts]):
+    """For each event: how often what was given a probability came true, with 95% intervals over molecules."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
     panel = figure.subplots()
     panel.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
-    for name, (probabilities, outcomes) in events.items():
-        bins = reliability(probabilities, outcomes)
-        error = expected_calibration_error(probabilities, outcomes)
-        label = f"{name} (expected calibration error {error:.3f})"
-        panel.plot([b.predicted for b in bins], [b.observed for b in bins], marker="o", label=label)
+    for name, of_event in given.items():
+        bins = reliability(of_event)
+        observed = np.array([b.observed for b in bins])
+        reach = np.abs(observed[:, 1:] - observed[:, :1]).T
+        label = f"{name}: expected calibration error {expected_calibration_error(of_event).mean:.3f}"
+        panel.errorbar([b.predicted for b in bins], observed[:, 0], reach, marker="o", capsize=3, label=label)
     panel.set(xlabel="probability", ylabel="share that came true", xlim=(0, 1), ylim=(0, 1))
     panel.grid(alpha=0.3)
-    panel.legend(fontsize="small")
+    panel.legend(fontsize="x-small")
     figure.savefig(path, dpi=150)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from rich import box
 from rich.table import Table as RichTable
 
-from .calibration import expected_calibration_error, reliability
+from .ablation import Step
+from .calibration import Forecasts, calibration_summary, reliability
 from .evaluator import summarise
 from .intervals import Interval, paired_difference
 from .retrieval import HITS
@@ -30,7 +30,14 @@ PLAUSIBILITY = {
     "mass_match@1": "mass within 10 ppm, Top-1",
     "loss": "loss, nats a symbol",
 }
-GAIN = "tanimoto@1"
+ABLATION = (
+    "exact_match@1",
+    "exact_match@10",
+    "tanimoto@1",
+    "tanimoto@10",
+    "formula_match@1",
+)
+GAINS = ("tanimoto@1", "tanimoto@10")
 RETRIEVAL = {
     "itc": "contrast (ITC)",
     "itm": "contrast and matching (ITC + ITM)",
@@ -70,28 +77,36 @@ def retrieval_table(ranked: Mapping[str, Interval]) -> Table:
     return Table("Retrieval, the truth among the first k candidates", ["", *(f"hit@{k}" for k in HITS)], rows)
 
 
-def ablation_table(steps: Mapping[str, pd.DataFrame]) -> Table:
-    """A line for each step of `ablate`, with what it gains over the line above, over the same spectra."""
-    shown = STRUCTURES | {"formula_match@1": PLAUSIBILITY["formula_match@1"]}
-    rows, before = [], None
-    for name, frame in steps.items():
-        summary = summarise(frame)
-        gain = "" if before is None else paired_difference(frame[GAIN], before[GAIN], frame["inchikey"])
-        rows.append([name, *(summary[figure] for figure in shown if figure in summary), gain])
-        before = frame
-    columns = ["", *(label for figure, label in shown.items() if figure in summary), f"gain, {STRUCTURES[GAIN]}"]
-    return Table("Steps to the answers, each with all above it", columns, rows)
+def ablation_table(steps: Mapping[str, Step]) -> Table:
+    """A line for each step of `ablate`, with what it gains over the one it is compared with, over the same spectra."""
+    summaries = {name: summarise(step.frame) for name, step in steps.items()}
+    rows = []
+    for name, (frame, against, seconds) in steps.items():
+        gains = [""] * len(GAINS)
+        if against:
+            gains = [paired_difference(frame[g], steps[against].frame[g], frame["inchikey"]) for g in GAINS]
+        time = "" if seconds is None else f"{seconds:.2f}"
+        rows.append([name, *(summaries[name][figure] for figure in ABLATION), against, *gains, time])
+    labels = STRUCTURES | PLAUSIBILITY
+    gains = [f"gain, {labels[figure]}" for figure in GAINS]
+    return Table("Steps to the answers", ["", *(labels[f] for f in ABLATION), "against", *gains, "s a spectrum"], rows)
 
 
-def calibration_table(probabilities: Sequence[float], outcomes: Sequence[float], event: str) -> Table:
-    """Reliability of the probability of an event, its expected calibration error in the title."""
-    error = expected_calibration_error(probabilities, outcomes)
-    rows = [
-        [f"{b.low:.1f} to {b.high:.1f}", str(b.count), f"{b.predicted:.3f}", f"{b.observed:.3f}"]
-        for b in reliability(probabilities, outcomes)
-    ]
-    title = f"Probability that {event}: expected calibration error {error:.3f}"
-    return Table(title, ["probability", "queries", "mean probability", "came true"], rows)
+def calibration_tables(given: Mapping[str, Forecasts]) -> list[Table]:
+    """What is said of the probabilities of `forecasts`, and how reliable those of first answers are."""
+    lines = {name: calibration_summary(of_event) for name, of_event in given.items()}
+    rows = [[name, str(len(given[name].outcomes)), *line.values()] for name, line in lines.items()]
+    columns = ["", "answers", "mean probability", "came true", "expected calibration error"]
+    tables = [Table("Probabilities", columns, rows)] if rows else []
+    for name, of_event in given.items():
+        rows = [
+            [f"{b.low:.1f} to {b.high:.1f}", str(b.count), f"{b.predicted:.3f}", b.observed]
+            for b in reliability(of_event)
+        ]
+        if name.startswith("first"):
+            columns = ["probability", "answers", "mean probability", "came true"]
+            tables.append(Table(f"Reliability, {name}", columns, rows))
+    return tables
 
 
 def to_rich(table: Table) -> RichTable:

@@ -11,13 +11,14 @@ from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard,
 from transformers.utils import cached_file
 
 from ..data.provenance import Licence, count_values, find_source, provenance, read_licence, strictest
+from ..evaluation.fitting import FOLDS_FILE
 from ..evaluation.intervals import Interval
 from ..evaluation.report import STRUCTURES, Table, figure_tables, retrieval_table, to_markdown
 from ..training.record import MOLECULES, RECORD, TrainingRecord, load_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
 METRICS = "metrics.json"
-RECORDS = (RECORD, MOLECULES, METRICS)  # what a model's folder may say of it
+RECORDS = (RECORD, MOLECULES, METRICS, FOLDS_FILE)  # what a model's folder may say of it
 MARKER = "<!-- Written by spec2mol from the records beside the weights. A card without this line is kept as it is. -->"
 TRACKS = {"mass": "Told precursor m/z and metadata, not the formula", "formula": "Told the molecular formula as well"}
 TAGS = ["mass-spectrometry", "metabolomics", "chemistry", "molecule-generation"]
@@ -303,9 +304,9 @@ def tables_by_track(metrics: Mapping) -> dict[str, list[Table]]:
         tables[TRACKS[track]] = figure_tables(compared)
         if "retrieval" in systems:
             tables[TRACKS[track]].append(retrieval_table(systems["retrieval"]))
-        if errors := metrics.get("expected_calibration_error", {}).get(track):
-            rows = [[event, f"{error:.3f}"] for event, error in errors.items()]
-            tables[TRACKS[track]].append(Table("Expected calibration error", ["probability that", "error"], rows))
+        if calibration := metrics.get("calibration", {}).get(track):
+            rows = [[name, Interval(**figures["expected calibration error"])] for name, figures in calibration.items()]
+            tables[TRACKS[track]].append(Table("Expected calibration error", ["probability of", "error"], rows))
     return tables
 
 

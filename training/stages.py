@@ -75,6 +75,7 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
 
 def _composite_stage(recipe):
     model, processor = recipe.load_model()
+    model.config.ranking = None  # It was fitted to weights that change now.
     trained = model
     if pairs := recipe.stage == "represent":
         trained = Spec2MolForPreTraining(model.config)

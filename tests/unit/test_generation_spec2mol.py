@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from spec2mol.generation_spec2mol import Candidate, mass_error_ppm, predict_molecules
+from spec2mol.generation_spec2mol import (
+    Candidate,
+    Query,
+    encode_queries,
+    mass_error_ppm,
+    match_scores,
+    predict_molecules,
+)
 from tests import builders
 
 
@@ -95,3 +102,23 @@ def test_mass_error_of_an_ion_that_is_the_molecule():
 def test_no_mass_error_without_a_known_adduct():
     assert mass_error_ppm(CAFFEINE, {"precursor_mz": 195.1, "adduct": "[M+Xx]+"}) is None
     assert mass_error_ppm(CAFFEINE, {"precursor_mz": 195.1}) is None
+
+
+def test_match_scores_are_those_of_score(trained):
+    """Each candidate with the query that it comes from, in whatever batch."""
+    model, processor = trained
+    queries = [Query(processor.feature_extractor.record(spectrum), None, 0.0, 1) for spectrum in builders.spectra()]
+    molecules, numbers = ["CCO", "CCN", "CCS", "CCCC", "Brc1ccccc1"], [0, 3, 1, 1, 2]
+    with torch.no_grad():
+        texts = processor(molecules=molecules[:4], return_tensors="pt")
+        every = model.score(processor(spectra=builders.spectra(), return_tensors="pt"), texts)
+    scores = match_scores(model, processor, encode_queries(model, processor, queries), numbers, molecules)
+    expected = [float(every[row, i]) for i, row in enumerate(numbers[:4])]
+    assert scores[:4] == pytest.approx(expected, abs=1e-4)
+    assert scores[4] == min(scores[:4])  # The vocabulary has no bromine.
+
+
+def test_without_a_text_branch_there_is_no_match():
+    model, processor = builders.model(projector={"use_qformer_text_input": False}), builders.processor()
+    queries = [Query(processor.feature_extractor.record(builders.spectra()[0]), None, 0.0, 1)]
+    assert match_scores(model, processor, encode_queries(model, processor, queries), [0], ["CCO"]) is None

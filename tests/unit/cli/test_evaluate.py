@@ -7,6 +7,7 @@ from datasets import Dataset
 
 from spec2mol.cli.main import main
 from spec2mol.evaluation.metrics import exact_match
+from spec2mol.hub.cards import read_metrics
 from spec2mol.saving import save_for_hub
 from spec2mol.training.record import record_stage
 from tests import builders
@@ -66,6 +67,9 @@ def test_everything_in_one_run(folder, data, train, candidates, tmp_path, capsys
     first = [answers[0] if len(answers) else None for answers in of_model["answers"]]
     right = [exact_match(answer, smiles) for answer, smiles in zip(first, of_model["smiles"], strict=True)]
     assert metrics["figures"]["mass"]["model"]["exact_match@1"]["mean"] == sum(right) / 4
+    assert "not fitted" in metrics["ranking"] and metrics["calibration"] == {"mass": {}, "formula": {}}
+    assert metrics["ablation"]["mass"]["beams, free"]["tanimoto@1"]["mean"] > 0
+    assert metrics["seconds_per_spectrum"]["mass"] > 0 and read_metrics(output)["spectra"] == 4
     assert (output / "tanimoto_mass.png").exists()
 
     written = docs.read_text()

@@ -2,6 +2,7 @@ import pytest
 
 from spec2mol import predict_molecules
 from spec2mol.evaluation.ablation import ablate
+from spec2mol.evaluation.evaluator import draw
 from tests import builders
 
 
@@ -11,7 +12,7 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def queries():
+def rows():
     """With the formulas of their molecules, as far as these are known."""
     return [
         spectrum | {"identifier": str(i), "inchikey": smiles, "smiles": smiles, "formula": spectrum.get("formula")}
@@ -20,24 +21,36 @@ def queries():
 
 
 @pytest.fixture(scope="module")
-def steps(trained, queries):
-    return ablate(*trained, queries, batch_size=3)
+def steps(trained, rows):
+    return ablate(*trained, rows, "formula", draw(*trained, rows, batch_size=3), [None] * len(rows))
 
 
-def test_the_last_step_is_what_predict_molecules_answers(trained, queries, steps):
-    expected = [[c.smiles for c in answers] for answers in predict_molecules(*trained, queries, top_k=10)]
-    assert steps["heads"]["answers"].tolist() == expected
+def test_the_ranked_pool_is_what_predict_molecules_answers(trained, rows, steps):
+    assert list(steps) == [
+        "beams, free",
+        "beams, of the likeliest formula",
+        "samples, free",
+        "samples, of the formula",
+        "+ consensus",
+        "the same, 8 samples",
+        "the same, 128 samples",
+    ]
+    for step, options in (("+ consensus", {}), ("the same, 8 samples", {"num_samples": 8})):
+        expected = [[c.smiles for c in answers] for answers in predict_molecules(*trained, rows, top_k=10, **options)]
+        assert steps[step].frame["answers"].tolist() == expected
+    assert {step.against for step in steps.values()} <= {"", *steps}
 
 
-def test_the_constraint_is_the_only_difference_between_the_second_and_the_third_step(trained, queries, steps):
-    free = predict_molecules(*trained, queries, constrain=False)
-    assert [set(ranked) for ranked in steps["samples"]["answers"]] == [{c.smiles for c in a} for a in free]
-    told = [i for i, query in enumerate(queries) if query["formula"]]
-    assert told and all(
-        steps["formula"].loc[i, "formula_match@1"] == 1 for i in told if steps["formula"].loc[i, "valid@1"]
-    )
+def test_the_constraint_is_the_only_difference_between_free_samples_and_those_of_the_formula(trained, rows, steps):
+    free = predict_molecules(*trained, rows, constrain=False)
+    assert [set(ranked) for ranked in steps["samples, free"].frame["answers"]] == [{c.smiles for c in a} for a in free]
+    told = [i for i, query in enumerate(rows) if query["formula"]]
+    for step in ("samples, of the formula", "beams, of the likeliest formula"):
+        frame = steps[step].frame
+        assert told and all(frame.loc[i, "formula_match@1"] == 1 for i in told if frame.loc[i, "valid@1"])
 
 
 def test_beam_search_finds_what_was_learned(steps):
-    assert (steps["beam search"]["exact_match@1"] == 1).all()
-    assert all(len(set(ranked)) == len(ranked) <= 10 for ranked in steps["beam search"]["answers"])
+    frame, _, seconds = steps["beams, free"]
+    assert (frame["exact_match@1"] == 1).all() and seconds > 0
+    assert all(len(set(ranked)) == len(ranked) <= 10 for ranked in frame["answers"])

@@ -1,14 +1,16 @@
 import pandas as pd
 import pytest
+import torch
 
 from spec2mol import predict_molecules
 from spec2mol.evaluation.evaluator import (
     add_mces,
     compare,
+    draw,
     for_track,
     load_queries,
-    model_answers,
     score_answers,
+    score_pools,
     summaries,
     summarise,
     target_losses,
@@ -54,7 +56,7 @@ class TestLoadQueries:
         pd.DataFrame(builders.spectrum() | {"smiles": s} for s in smiles).to_parquet(path)
         rows = load_queries(path)
         assert [row["smiles"] for row in rows] == smiles and rows[2]["identifier"] == "2"
-        losses = target_losses(builders.model(), builders.processor(), rows)
+        losses = target_losses(builders.model(), builders.processor(), rows, torch.ones(3, 1, 4, 32))
         assert losses[0] > 0 and losses[2] != losses[2]
 
     def test_at_most_so_many_of_each_molecule_in_the_order_of_the_file(self, table):
@@ -77,24 +79,29 @@ class TestLoadQueries:
 def test_losses_are_those_of_single_examples(trained, table):
     model, processor = trained
     rows = load_queries(table)
-    for row, loss in zip(rows, target_losses(model, processor, rows, batch_size=4), strict=True):
+    pools = draw(model, processor, rows, constrain=False, num_samples=1).pools
+    losses = target_losses(model, processor, rows, [pool.soft_tokens for pool in pools], batch_size=4)
+    for row, loss in zip(rows, losses, strict=True):
         alone = processor(spectra=[row], molecules=[row["smiles"]], return_tensors="pt")
         assert loss == pytest.approx(model(**alone).loss.item(), abs=1e-4)
+    (unasked,) = target_losses(model, processor, rows[:1], [pools[0].soft_tokens[:0]])
+    assert unasked != unasked
 
 
 def test_answers_come_back_in_the_order_of_the_queries(trained, table):
     model, processor = trained
     rows = load_queries(table)
-    answers = model_answers(model, processor, rows, top_k=2, batch_size=3)
-    alone = [next(predict_molecules(model, processor, [row], top_k=2)) for row in rows]
-    assert [[c.smiles for c in ranked] for ranked in answers] == [[c.smiles for c in ranked] for ranked in alone]
+    frame = score_pools(rows, draw(model, processor, rows, batch_size=3).pools, [None] * len(rows))
+    alone = [next(predict_molecules(model, processor, [row], top_k=10)) for row in rows]
+    assert frame["answers"].tolist() == [[c.smiles for c in ranked] for ranked in alone]
+    assert all(len(score) == len(ranked) for score, ranked in zip(frame["score"], alone, strict=True))
 
 
 def test_options_of_generation_are_passed_on(trained, table):
     model, processor = trained
     (query,) = load_queries(table)[:1]  # Its formula and its mass contradict each other.
-    assert model_answers(model, processor, [query]) == [[]]
-    assert model_answers(model, processor, [query], constrain=False) != [[]]
+    assert draw(model, processor, [query]).pools[0].candidates == []
+    assert draw(model, processor, [query], constrain=False).pools[0].candidates != []
 
 
 class TestScores:
@@ -141,7 +148,7 @@ class TestScores:
 def test_compare_has_every_control(trained, table):
     rows = load_queries(table)
     library = [row | {"smiles": "CCC", "inchikey": "propane"} for row in rows[:2]]
-    systems = compare(*trained, rows, library, "mass")
+    systems, drawn = compare(*trained, rows, library, "mass")
     assert list(systems) == [
         "model",
         "peaks removed",
@@ -150,8 +157,8 @@ def test_compare_has_every_control(trained, table):
         "library search, same precursor m/z",
         "random training molecule of the same mass",
     ]
-    assert all(len(frame) == len(rows) for frame in systems.values())
+    assert all(len(frame) == len(rows) for frame in systems.values()) and len(drawn.pools) == len(rows)
     assert systems["model"]["exact_match@1"].max() == 1
     assert systems["model"]["loss"].mean() < systems["peaks removed"]["loss"].mean()
     assert systems["library search"]["answers"][0] == ["CCC"]
-    assert list(compare(*trained, rows, [], "formula")) == ["model", "peaks removed"]
+    assert list(compare(*trained, rows, [], "formula")[0]) == ["model", "peaks removed"]

@@ -1,11 +1,14 @@
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from spec2mol.evaluation.ablation import Step
+from spec2mol.evaluation.calibration import Forecasts
 from spec2mol.evaluation.intervals import Interval
 from spec2mol.evaluation.report import (
     Table,
     ablation_table,
-    calibration_table,
+    calibration_tables,
     figure_tables,
     retrieval_table,
     to_markdown,
@@ -49,21 +52,27 @@ def test_retrieval_without_the_control_that_was_not_run():
     ]
 
 
-def test_gain_over_the_line_above():
-    steps = {
-        "a": pd.DataFrame({"inchikey": ["x", "y"], "tanimoto@1": [0.2, 0.4], "formula_match@1": [0.0, 1.0]}),
-        "b": pd.DataFrame({"inchikey": ["x", "y"], "tanimoto@1": [0.3, 0.5], "formula_match@1": [1.0, 1.0]}),
-    }
+def test_gains_are_over_the_step_named():
+    def step(tanimoto, against, seconds):
+        figures = {name: tanimoto for name in ("tanimoto@1", "tanimoto@10")}
+        figures |= dict.fromkeys(("exact_match@1", "exact_match@10", "formula_match@1"), [0.0, 1.0])
+        return Step(pd.DataFrame({"inchikey": ["x", "y"]} | figures), against, seconds)
+
+    steps = {"a": step([0.2, 0.4], "", 0.5), "b": step([0.1, 0.1], "a", None), "c": step([0.3, 0.5], "a", None)}
     table = ablation_table(steps)
-    assert table.columns == ["", "Tanimoto, Top-1", "formula right, Top-1", "gain, Tanimoto, Top-1"]
-    assert [row[0] for row in table.rows] == ["a", "b"] and table.rows[0][-1] == ""
-    assert str(table.rows[1][-1]) == "0.100 [0.100, 0.100]" and table.rows[1][1].mean == 0.4
+    assert table.columns[-4:] == ["against", "gain, Tanimoto, Top-1", "gain, Tanimoto, best of ten", "s a spectrum"]
+    assert table.rows[0][-4:] == ["", "", "", "0.50"]
+    assert [str(cell) for cell in table.rows[2][-4:]] == ["a", *["0.100 [0.100, 0.100]"] * 2, ""]
+    assert table.rows[2][3].mean == 0.4
 
 
-def test_calibration_names_its_error():
-    table = calibration_table([0.1, 0.9], [0, 0], "the first answer is right")
-    assert "the first answer is right: expected calibration error 0.500" in table.title
-    assert table.rows == [["0.1 to 0.2", "1", "0.100", "0.000"], ["0.9 to 1.0", "1", "0.900", "0.000"]]
+def test_calibration_of_the_first_answer_has_its_bins():
+    given = Forecasts(np.array([0.1, 0.9]), np.array([0, 0]), np.array(["x", "y"]))
+    summary, bins = calibration_tables({"first answer right": given, "all answers right": given})
+    assert [row[:2] for row in summary.rows] == [["first answer right", "2"], ["all answers right", "2"]]
+    assert summary.rows[0][2].mean == summary.rows[0][4].mean == 0.5
+    assert [row[:3] for row in bins.rows] == [["0.1 to 0.2", "1", "0.100"], ["0.9 to 1.0", "1", "0.900"]]
+    assert calibration_tables({}) == []
 
 
 def test_sections_are_replaced_in_place(tmp_path):

@@ -32,7 +32,10 @@ METRICS = {
         },
         "formula": {"model": {"tanimoto@1": INTERVAL | {"mean": 0.5}}},
     },
-    "expected_calibration_error": {"mass": {"the first answer is right": 0.0625}, "formula": {}},
+    "calibration": {
+        "mass": {"first answer right": {"expected calibration error": {"mean": 0.0625, "low": 0.05, "high": 0.1}}},
+        "formula": {},
+    },
 }
 
 
@@ -88,7 +91,7 @@ def test_figures_stand_beside_their_controls(tmp_path, model):
     assert "| peaks removed |  | 0.125 [0.200, 0.310] |" in written.text
     assert "2993 spectra of val.parquet" in written.text and METRICS["training_record"] in written.text
     assert "| contrast (ITC) | 0.250 [0.200, 0.310] |" in written.text
-    assert "| the first answer is right | 0.062 |" in written.text
+    assert "| first answer right | 0.062 [0.050, 0.100] |" in written.text
 
 
 def test_each_track_is_a_result_of_its_own(tmp_path, model):
