@@ -2,9 +2,9 @@
 same spectra, by cross-fitting over molecules.
 
 The order and the probabilities are regressions of their own. For the order it matters how the candidates of one pool
-compare: a softmax over each pool is fitted to their similarities to the truth (ListNet, Cao et al. 2007), and a penalty
-holds it near the weights that are used without a fit. For a probability it matters how often candidates like this one
-come true anywhere: a penalised logistic regression over all of them.
+compare: a softmax over each pool is fitted to their similarities to the truth (ListNet, Cao et al. 2007), and a
+penalty holds it near the weights that are used without a fit. For a probability it matters how often candidates like
+this one come true anywhere: a penalised logistic regression over all of them.
 """
 
 import json
@@ -25,7 +25,7 @@ from .metrics import exact_match, tanimoto
 
 FOLDS = 5
 FOLDS_FILE = "ranking_folds.json"
-PENALTY = 10.0  # on half the squared weights of standardised features, against a loss summed over molecules
+PENALTY = 3.0  # on half the squared weights of standardised features, against a loss summed over molecules
 SHARPNESS = 0.1  # difference in Tanimoto similarity that makes a candidate e times as desirable
 
 

@@ -27,7 +27,8 @@ def data(tmp_path):
     for seed, smiles in enumerate(ISOMERS):
         formula = molecular_formula(smiles)
         known = {"formula": formula, "adduct": "[M+H]+", "smiles": smiles}
-        rows.append(builders.spectrum(seed, precursor_mz=precursor_mz(formula_mass(formula), "[M+H]+"), **known))
+        known["precursor_mz"] = precursor_mz(formula_mass(formula), "[M+H]+")
+        rows.append(known | {"mzs": [15.0 + seed, 30.0], "intensities": [0.5, 1.0]})
     pd.DataFrame(rows).to_parquet(tmp_path / "val.parquet")
     return tmp_path / "val.parquet"
 
