@@ -22,6 +22,7 @@ VERBS = {
     "convert-unimol": "a released Uni-Mol checkpoint -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures",
     "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",
+    "build-facts": "molecules with computed properties, functional groups and conformers, for tasks",
     "info": "what a model is made of, trained on and worth",
 }
 

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from spec2mol.data.facts import conformer_facts, molecule_facts, shape_facts
+
+
+def test_aspirin():
+    facts = molecule_facts("CC(=O)Oc1ccccc1C(=O)O")
+    assert facts["molecular_weight"] == pytest.approx(180.159, abs=1e-3)
+    assert facts["tpsa"] == pytest.approx(63.60, abs=1e-2)  # as PubChem has it
+    assert facts["logp"] == pytest.approx(1.31, abs=0.01)
+    assert facts["complexity"] == pytest.approx(343.2, abs=0.1)
+    assert facts["num_rings"] == 1
+    assert facts["functional_groups"] == "carboxylic acid, ester, aromatic ring"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "groups"),
+    [
+        ("C", "none"),
+        ("CC(N)C(=O)O", "carboxylic acid, amine"),
+        ("CC(=O)Nc1ccc(O)cc1", "amide, phenol, aromatic ring"),
+        ("CCOCC", "ether"),
+        ("O=Cc1ccccc1[N+](=O)[O-]", "aldehyde, nitro group, aromatic ring"),
+        ("CC(=O)CCC#N", "ketone, nitrile"),
+        ("NS(=O)(=O)CCS", "thiol, sulfonamide"),
+        ("CSCCO", "alcohol, sulfide"),
+        ("COP(=O)(O)O", "phosphate"),
+        ("ClCC(F)F", "halogen"),
+    ],
+)
+def test_functional_groups(smiles, groups):
+    assert molecule_facts(smiles)["functional_groups"] == groups
+
+
+def test_shapes():
+    line = shape_facts([[0, 0, 0], [1, 0, 0], [2, 0, 0]])
+    assert line == pytest.approx({"span": 2, "radius_of_gyration": np.sqrt(2 / 3), "asphericity": 1})
+    octahedron = np.concatenate([np.eye(3), -np.eye(3)])
+    assert shape_facts(octahedron) == pytest.approx({"span": 2, "radius_of_gyration": 1, "asphericity": 0}, abs=1e-12)
+    assert shape_facts([[1, 2, 3]]) == {"span": 0, "radius_of_gyration": 0, "asphericity": 0}
+
+
+def test_conformers():
+    facts = conformer_facts("CCO")
+    assert facts["atoms"] == ["C", "C", "O"] and np.shape(facts["coordinates"]) == (3, 3)
+    assert facts["span"] == pytest.approx(2.4, abs=0.1)  # Angstrom, over two bonds
+    assert conformer_facts("OCCCCCCO", seed=1)["span"] != conformer_facts("OCCCCCCO", seed=2)["span"]
+
+
+def test_no_molecule():
+    with pytest.raises(ValueError, match="is no molecule"):
+        molecule_facts("CC(")
