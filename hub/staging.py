@@ -28,6 +28,8 @@ def stage(folder: str | Path, target: str | Path, repo_id: str, license: str | N
     folder, target = Path(folder), Path(target)
     check_weights(folder)
     model, processor = load_model(str(folder))
+    if model.generation_config.max_new_tokens is None:  # transformers would cut answers at 20 symbols.
+        model.generation_config.max_new_tokens = type(model)(model.config).generation_config.max_new_tokens
     save_for_hub(model, processor, target, half=_stored_in_half(folder))
     for name in RECORDS:
         if (folder / name).is_file():

@@ -1,5 +1,6 @@
 """hub_upload.py against a Hub on the loopback interface: huggingface_hub itself runs, and what arrives is loaded."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -115,6 +116,15 @@ def test_lora_weights_are_merged(trained, tmp_path):
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
     assert (theirs - without).abs().max() > 0.1
     assert not list(staged.glob("adapter*"))
+
+
+def test_answers_are_not_cut_at_the_default_of_transformers(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "copy")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert generation.pop("max_new_tokens") == 59
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    stage(folder, tmp_path / "staged", REPO)
+    assert load_model(str(tmp_path / "staged"))[0].generation_config.max_new_tokens == 59
 
 
 def test_a_failed_check_uploads_nothing(hub, trained, monkeypatch, capsys):
