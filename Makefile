@@ -1,4 +1,4 @@
-.PHONY: test lint format checkpoint release figures
+.PHONY: test lint format checkpoint release figures notebooks
 
 test:
 	pytest
@@ -10,6 +10,10 @@ lint:
 format:
 	ruff check --fix .
 	ruff format .
+
+# Runs the notebooks anew and stores what they show.
+notebooks:
+	python examples/run_notebooks.py
 
 # The chain of stages behind checkpoints/spec2mol-small. What is done is not done again, what was stopped goes on.
 DATA = ../shared/data

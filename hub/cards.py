@@ -78,6 +78,7 @@ def _card_from_records(folder, model, processor, repo_id, license):
         credits="\n".join(f"- {line}" for line in credit_lines(data)),
         license_name=read_licence(metadata.license).name,
         license_is_derived=license is None,
+        is_ranked=model.config.ranking is not None,
         figures=metrics and _in_markdown(tables_by_track(metrics)),
         metrics=metrics,
     )
@@ -184,6 +185,7 @@ def architecture(name: str, config) -> str:
         "conditions": config.condition_config,
         "projector": config.projector_config,
         "structure_head": config.structure_config,
+        "fingerprint_tokens": config.structure_config,
         "language_model": config.text_config,
     }[name]
     words = [part.model_type]
@@ -191,6 +193,8 @@ def architecture(name: str, config) -> str:
         words.append(f"{part.num_hidden_layers} layers x {part.hidden_size}")
     if name == "projector":
         words.append(f"{config.num_query_tokens} queries")
+    if name == "fingerprint_tokens":
+        words.append(f"{part.num_tokens} tokens of {part.fingerprint_size} bits")
     if name == "language_model":
         words.append(f"vocabulary of {part.vocab_size}")
     return ", ".join(words)
