@@ -30,6 +30,7 @@ SHIPPED = {
     "configuration_spec2mol.py",
     "distributed_spec2mol.py",
     "feature_extraction_spec2mol.py",
+    "formula_weights_spec2mol.py",
     "formulas_spec2mol.py",
     "modeling_conditions.py",
     "modeling_dreams.py",
