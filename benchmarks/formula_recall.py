@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from spec2mol.evaluation.calibration import expected_calibration_error, reliability
+from spec2mol.evaluation.calibration import Forecasts, expected_calibration_error, reliability
 from spec2mol.evaluation.intervals import bootstrap_over_molecules, paired_difference
 from spec2mol.formulas_spec2mol import enumerate_formulas, hill_formula, precursor_errors, rank_formulas
 
@@ -51,10 +51,12 @@ def main():
     print(f"error added to precursor m/z: {args.error_ppm:g} ppm")
     print(f"{results['formulas'].median():,.0f} formulas in the median, {results['formulas'].max():,} at the most")
     print_recall(results)
+    print(f"\n{RANKINGS['all']:52}" + "".join(f"{f'recall@{k}':>24}" for k in HITS))
     for column in ("ion_mode", "adduct"):
         for name, group in results.groupby(column):
-            print(f"\n{name}: {len(group):,} spectra of {group['inchikey'].nunique():,} molecules")
-            print_recall(group)
+            size = f"{len(group):,} spectra of {group['inchikey'].nunique():,} molecules"
+            found = (bootstrap_over_molecules(group[f"all@{k}"], group["inchikey"]) for k in HITS)
+            print(f"{name:16}{size:36}" + "".join(f"{interval!s:>24}" for interval in found))
     print_calibration(results)
     seconds = results["seconds"] * 1000
     print(f"\nprocessor time, ms a query: median {seconds.median():.1f}, mean {seconds.mean():.1f}, ", end="")
@@ -94,11 +96,11 @@ def print_recall(results: pd.DataFrame):
 
 
 def print_calibration(results: pd.DataFrame):
+    given = Forecasts(*(results[name].to_numpy() for name in ("probability", "all@1", "inchikey")))
     print("\nprobability of the first formula, and the share that is right")
-    for b in reliability(results["probability"], results["all@1"]):
-        print(f"{b.low:.1f} to {b.high:.1f}: {b.count:5,} spectra, stated {b.predicted:.3f}, right {b.observed:.3f}")
-    error = expected_calibration_error(results["probability"], results["all@1"])
-    print(f"expected calibration error: {error:.3f}")
+    for b in reliability(given):
+        print(f"{b.low:.1f} to {b.high:.1f}: {b.count:5,} spectra, stated {b.predicted:.3f}, right {b.observed}")
+    print(f"expected calibration error: {expected_calibration_error(given)!s}")
 
 
 if __name__ == "__main__":
