@@ -62,14 +62,21 @@ def add_arguments(parser):
         help="also MCES, slow, of one spectrum of each molecule, in so many processes (default: one a core)",
     )
     parser.add_argument(
-        "--ablation", action="store_true", help="also the figures of each step from likelihood to ranked answers"
+        "--ablation",
+        type=int,
+        nargs="?",
+        const=sys.maxsize,
+        metavar="MOLECULES",
+        help="also the figures of each step from likelihood to ranked answers, of so many random molecules "
+        "(default: all), which takes about seven times as long",
     )
     parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown file to write the tables into, by section")
 
 
 def run(args) -> int:
-    if args.limit_per_molecule is not None and args.limit_per_molecule < 1:
-        raise ValueError("--limit-per-molecule must be at least 1")
+    for option in ("limit_per_molecule", "ablation"):
+        if (number := getattr(args, option)) is not None and number < 1:
+            raise ValueError(f"--{option.replace('_', '-')} must be at least 1")
     rows = load_queries(args.data, args.limit_per_molecule)
     unseen = check_unseen(args.model, rows)
     library = load_queries(args.train) if args.train else []
@@ -103,7 +110,7 @@ def run(args) -> int:
         tables += calibration_tables(given)
         of_track = {"figures": summary, "calibration": {name: calibration_summary(given[name]) for name in given}}
         if args.ablation:
-            steps = ablate(model, processor, rows, track, drawn, weights)
+            steps = ablate(model, processor, rows, track, drawn, weights, args.ablation)
             tables.append(ablation_table(steps))
             of_track["ablation"] = {name: summarise(step.frame) for name, step in steps.items()}
         show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
@@ -149,10 +156,9 @@ def command(args, track) -> str:
     """What gives the figures of a track again."""
     words = ["spec2mol", "evaluate"] + (["--model", args.model] if args.model != DEFAULT_MODEL else [])
     words += ["--data", args.data, "--track", track]
-    for option in ("train", "candidates", "limit_per_molecule", "mces"):
+    for option in ("train", "candidates", "limit_per_molecule", "mces", "ablation"):
         if (value := getattr(args, option)) is not None:
-            words += [f"--{option.replace('_', '-')}", value]
-    words += ["--ablation"] if args.ablation else []
+            words += [f"--{option.replace('_', '-')}"] + ([] if value == sys.maxsize else [value])
     return shlex.join(map(str, words))
 
 

@@ -86,6 +86,8 @@ class MgfWriter:
             best = candidates[0]
             lines |= {"SMILES": best.smiles, "INCHIKEY": best.inchikey, "FORMULA": best.formula}
             lines["COMMENT"] = f"structure proposed by spec2mol from the spectrum, score {best.score:.3f}"
+            if best.probability is not None:
+                lines["COMMENT"] += f", probability {best.probability:.3f}"
         peaks = zip(spectrum["mzs"], spectrum["intensities"], strict=True)
         self.file.write("BEGIN IONS\n")
         self.file.writelines(f"{key}={' '.join(value.split())}\n" for key, value in lines.items() if value)

@@ -14,6 +14,7 @@ from ..formula_constraint_spec2mol import FormulaConstraint
 from ..generation_spec2mol import encode_queries, plan_queries
 from ..ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES
 from .evaluator import KS, Drawn, draw, for_track, score_answers, score_pools
+from .fitting import with_unfitted_order
 
 BEAMS = 2 * KS[-1]  # Several SELFIES write one molecule.
 POOL_SIZES = (8, 128)  # beside the usual one
@@ -30,17 +31,29 @@ class Step(NamedTuple):
 
 
 def ablate(
-    model, processor, rows: Sequence[Mapping], track: str, drawn: Drawn, weights: Sequence[Mapping | None]
+    model,
+    processor,
+    rows: Sequence[Mapping],
+    track: str,
+    drawn: Drawn,
+    weights: Sequence[Mapping | None],
+    molecules: int | None = None,
 ) -> dict[str, Step]:
     """By likelihood, beams and a pool of samples, free and of the formula that is known or that the mass suggests; the
     pool ranked also by how frequent and alike its samples are, then also by the predicted fingerprint, then with the
-    fitted weights if there are any, which is what `predict_molecules` does; and that with other sizes of the pool.
+    fitted weights if these change the order, which is what `predict_molecules` does; and that with other sizes of the pool.
 
     Args:
         rows: of `load_queries`.
         drawn: their pools, as `predict_molecules` draws them.
         weights: of the ranking, for each row.
+        molecules: take the spectra of so many random ones of the molecules; by default of all.
     """
+    names = np.random.default_rng(0).permutation(sorted({row["inchikey"] for row in rows}))
+    taken = set(names[:molecules])
+    chosen = [i for i, row in enumerate(rows) if row["inchikey"] in taken]
+    rows, weights = [rows[i] for i in chosen], [weights[i] for i in chosen]
+    drawn = drawn._replace(pools=[drawn.pools[i] for i in chosen])
     queries = for_track(rows, track)
     free = draw(model, processor, queries, desc=f"{track}, free samples", constrain=False)
     beams, beams_seconds = _beam_search(model, processor, queries, f"{track}, free beams", constrain=False)
@@ -63,7 +76,8 @@ def ablate(
     if model.config.structure_config is not None:
         unfitted = score_pools(rows, drawn.pools, [None] * len(rows))
         steps["+ predicted fingerprint"] = Step(unfitted, "+ consensus", None)
-    if model.config.ranking is not None:
+    ranking = model.config.ranking
+    if ranking is not None and ranking != with_unfitted_order(ranking):
         steps["+ fitted weights"] = Step(score_pools(rows, drawn.pools, weights), list(steps)[-1], None)
     final = list(steps)[-1]
     for size in POOL_SIZES:

@@ -11,7 +11,7 @@ from .metrics import exact_match, tanimoto
 
 BINS = 10
 CLOSE = 0.6  # Tanimoto similarity
-EVENTS = {"probability": "right", "probability_close": f"Tanimoto >= {CLOSE}"}
+EVENTS = {"probability": "right", "probability_close": f"right or Tanimoto >= {CLOSE}"}
 
 
 class Forecasts(NamedTuple):
@@ -44,7 +44,9 @@ def forecasts(frame: pd.DataFrame) -> dict[str, Forecasts]:
                 frame["answers"], frame[column], frame["smiles"], frame["inchikey"], strict=True
             ):
                 for answer, probability in list(zip(answers, given, strict=True))[:last]:
-                    came = exact_match(answer, truth) if column == "probability" else tanimoto(answer, truth) >= CLOSE
+                    came = exact_match(answer, truth)
+                    if column == "probability_close":
+                        came = came or tanimoto(answer, truth) >= CLOSE
                     lines.append((probability, float(came), molecule))
             lines = [line for line in lines if not np.isnan(line[0])]
             if lines:

@@ -76,7 +76,7 @@ def fit_ranking(pools: Sequence[LabelledPool]) -> dict[str, dict[str, float]]:
     pool_of = torch.from_numpy(np.repeat(np.arange(len(pools)), sizes))
     similarity = torch.from_numpy(np.concatenate([pool.tanimoto for pool in pools]))
     right = torch.from_numpy(np.concatenate([pool.right for pool in pools]))
-    close = (similarity >= CLOSE).double()
+    close = ((similarity >= CLOSE) | (right > 0)).double()  # Tautomers are the same, but may look different.
     for name, outcome in (("right", right), (f"of Tanimoto similarity {CLOSE}", close)):
         if outcome.min() == outcome.max():
             which = "no" if outcome.max() == 0 else "every"
@@ -149,6 +149,11 @@ def cross_fit(pools: Sequence[LabelledPool], seed: int = 0) -> list[Fold]:
     return folds
 
 
+def with_unfitted_order(weights: Mapping) -> dict:
+    """The same probabilities, in the order of the weights that are used without a fit."""
+    return {**weights, "order": {name: DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES}}
+
+
 def save_ranking(folder: str | Path, weights: Mapping, folds: Sequence[Fold]):
     """Into the config of a saved model, and beside it the folds, for an honest evaluation on the same molecules."""
     path = Path(folder, "config.json")
@@ -194,4 +199,5 @@ __all__ = [
     "label_pools",
     "load_folds",
     "save_ranking",
+    "with_unfitted_order",
 ]

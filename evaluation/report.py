@@ -89,7 +89,8 @@ def ablation_table(steps: Mapping[str, Step]) -> Table:
         rows.append([name, *(summaries[name][figure] for figure in ABLATION), against, *gains, time])
     labels = STRUCTURES | PLAUSIBILITY
     gains = [f"gain, {labels[figure]}" for figure in GAINS]
-    return Table("Steps to the answers", ["", *(labels[f] for f in ABLATION), "against", *gains, "s a spectrum"], rows)
+    title = f"Steps to the answers, {len(frame)} spectra of {frame['inchikey'].nunique()} molecules"
+    return Table(title, ["", *(labels[f] for f in ABLATION), "against", *gains, "s a spectrum"], rows)
 
 
 def calibration_tables(given: Mapping[str, Forecasts]) -> list[Table]:

@@ -53,7 +53,7 @@ def evaluate(*args) -> int:
 
 def test_everything_in_one_run(folder, data, train, candidates, tmp_path, capsys):
     output, docs = tmp_path / "out", tmp_path / "results.md"
-    options = ["--train", train, "--candidates", candidates, "--limit-per-molecule", 1, "--ablation"]
+    options = ["--train", train, "--candidates", candidates, "--limit-per-molecule", 1, "--ablation", 3]
     assert evaluate("--model", folder, "--data", data, *options, "--output", output, "--docs", docs) == 0
 
     shown = capsys.readouterr().out
@@ -74,8 +74,10 @@ def test_everything_in_one_run(folder, data, train, candidates, tmp_path, capsys
 
     written = docs.read_text()
     assert "## tiny, val, track mass" in written and "## tiny, val, track formula" in written
-    assert f"--track formula --train {train} --candidates {candidates} --limit-per-molecule 1 --ablation\n" in written
-    assert written.count("Steps to the answers") == 2
+    assert (
+        f"--track formula --train {train} --candidates {candidates} --limit-per-molecule 1 --ablation 3\n" in written
+    )
+    assert written.count("Steps to the answers, 3 spectra of 3 molecules") == 2
     assert evaluate("--model", folder, "--data", data, "--track", "mass", "--docs", docs) == 0
     assert docs.read_text().count("## tiny, val, track mass") == 1
     assert "library search" in docs.read_text().split("## tiny, val, track formula")[1]

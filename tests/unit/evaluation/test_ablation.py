@@ -50,6 +50,15 @@ def test_the_constraint_is_the_only_difference_between_free_samples_and_those_of
         assert told and all(frame.loc[i, "formula_match@1"] == 1 for i in told if frame.loc[i, "valid@1"])
 
 
+def test_of_some_molecules_alone(trained, rows):
+    drawn = draw(*trained, rows)
+    steps = ablate(*trained, rows, "mass", drawn, [None] * len(rows), molecules=2)
+    assert {tuple(step.frame["inchikey"]) for step in steps.values()} == {
+        tuple(steps["beams, free"].frame["inchikey"])
+    }
+    assert len(steps["beams, free"].frame) == 2
+
+
 def test_beam_search_finds_what_was_learned(steps):
     frame, _, seconds = steps["beams, free"]
     assert (frame["exact_match@1"] == 1).all() and seconds > 0

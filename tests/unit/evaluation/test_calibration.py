@@ -52,11 +52,11 @@ def test_forecasts_of_first_and_of_all_answers():
     given = forecasts(FRAME)
     assert list(given) == [
         "first answer right",
-        "first answer Tanimoto >= 0.6",
+        "first answer right or Tanimoto >= 0.6",
         "all answers right",
-        "all answers Tanimoto >= 0.6",
+        "all answers right or Tanimoto >= 0.6",
     ]
-    first, every = given["first answer right"], given["all answers Tanimoto >= 0.6"]
+    first, every = given["first answer right"], given["all answers right or Tanimoto >= 0.6"]
     assert (first.probabilities.tolist(), first.outcomes.tolist()) == ([0.2], [1])
     assert (every.probabilities.tolist(), every.outcomes.tolist()) == ([0.5, 0.3], [1, 0])
     summary = calibration_summary(given["all answers right"])
