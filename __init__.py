@@ -5,6 +5,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForPreTraining,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoProcessor,
 )
@@ -42,6 +43,7 @@ AutoModelForPreTraining.register(DreamsConfig, DreamsForPreTraining, exist_ok=Tr
 AutoModelForPreTraining.register(Spec2MolConfig, Spec2MolForPreTraining, exist_ok=True)
 AutoModelForSequenceClassification.register(DreamsConfig, DreamsForSequenceClassification, exist_ok=True)
 AutoModelForCausalLM.register(Spec2MolConfig, Spec2MolForConditionalGeneration, exist_ok=True)
+AutoModelForSeq2SeqLM.register(Spec2MolConfig, Spec2MolForConditionalGeneration, exist_ok=True)
 AutoFeatureExtractor.register(DreamsConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(GinConfig, Spec2MolFeatureExtractor, exist_ok=True)
 AutoFeatureExtractor.register(UniMolConfig, Spec2MolFeatureExtractor, exist_ok=True)

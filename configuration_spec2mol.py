@@ -205,11 +205,11 @@ class Spec2MolConfig(PreTrainedConfig):
     encoder_config: the encoder of spectra or of molecules, or None for a language model alone.
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
-    text_config: any causal language model.
+    text_config: any causal language model, or any encoder-decoder: then the text encoder reads the soft tokens.
     structure_config: the structure head and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens that the projector makes of each input.
-    soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
+    soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace; None for text alone.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
     contrast_temperature (`float`): cosines are divided by it when a Q-Former compares; None = it is learned. 3D-MoLM
         has 0.1.
@@ -232,7 +232,7 @@ class Spec2MolConfig(PreTrainedConfig):
     structure_config: dict | PreTrainedConfig | None = None
     ranking: dict | None = None
     num_query_tokens: int = 32
-    soft_token_id: int = 4
+    soft_token_id: int | None = 4
     contrast_size: int = 256
     contrast_temperature: float | int | None = None
     normalize_encoder: bool = False
@@ -244,6 +244,7 @@ class Spec2MolConfig(PreTrainedConfig):
             if self.projector_config["model_type"] == "blip_2_qformer":
                 self.projector_config = {"use_qformer_text_input": True} | self.projector_config
         super().__post_init__(**kwargs)
+        self.is_encoder_decoder = self.text_config.is_encoder_decoder
         if self.encoder_config is None and (self.projector_config, self.condition_config) != (None, None):
             raise ValueError("without encoder_config, projector_config and condition_config must be None as well")
         if self.encoder_config is not None and self.projector_config is None:

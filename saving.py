@@ -51,6 +51,8 @@ def save_for_hub(
     auto_map = dict(AUTO_MAPS[model.config.model_type])
     if isinstance(model, DreamsForSpectralEmbedding):  # No Auto class is meant for embeddings.
         auto_map["AutoModel"] = "modeling_dreams.DreamsForSpectralEmbedding"
+    if model.config.is_encoder_decoder:
+        auto_map["AutoModelForSeq2SeqLM"] = auto_map["AutoModelForCausalLM"]
     classes = {name.rpartition(".")[2]: auto_class for auto_class, name in auto_map.items()}
     model.config.register_for_auto_class()
     model.register_for_auto_class(classes[type(model).__name__])

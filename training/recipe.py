@@ -28,9 +28,9 @@ class Recipe:
     model: where the weights come from, with
         `from`: folder or Hub name of a spec2mol model (an earlier stage), for a stage of the encoder also of a DreaMS
         model, and/or
-        `encoder`: folder or Hub name of a DreaMS model whose encoder is used, with
-        `language_model`: the same of a causal language model, unless `from` has one, or
-        `tokenizer`: folder of a SELFIES tokenizer, for a new model;
+        `encoder`: folder or Hub name of a DreaMS model whose encoder is used, and/or
+        `language_model`: the same of a causal language model or an encoder-decoder, unless `from` has one, or
+        `tokenizer`: folder of a tokenizer, for a new model;
         `config`: fields of `Spec2MolConfig` (or `DreamsConfig`) that replace those of `from`, or describe the new
         model;
         `feature_extractor`: likewise, arguments of `Spec2MolFeatureExtractor`.
@@ -95,8 +95,8 @@ class Recipe:
 
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})
-        if "encoder" in self.model and source is None:
-            parts = {"encoder": self.model["encoder"], "language_model": self.model["language_model"]}
+        if "language_model" in self.model and source is None:
+            parts = {"encoder": self.model.get("encoder"), "language_model": self.model["language_model"]}
             model = Spec2MolForConditionalGeneration.from_pretrained_parts(**parts, **config)
             return model, Spec2MolProcessor.from_pretrained_parts(
                 **parts, num_query_tokens=model.config.num_soft_tokens
@@ -129,7 +129,9 @@ class Recipe:
         config = config | {"text_config": config.get("text_config", {}) | text}
         config = Spec2MolConfig(**config, soft_token_id=tokenizer.mask_token_id)
         feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
-        processor = Spec2MolProcessor(feature_extractor, tokenizer, num_query_tokens=config.num_soft_tokens)
+        processor = Spec2MolProcessor(
+            feature_extractor, tokenizer, config.num_soft_tokens, is_encoder_decoder=config.is_encoder_decoder
+        )
         return Spec2MolForConditionalGeneration(config), processor
 
     def load_encoder(self, head: type[DreamsPreTrainedModel], task: dict[str, Any]):
