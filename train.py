@@ -50,7 +50,7 @@ def main(argv=None):
             trainer.model.save_pretrained(Path(args.output, "adapter"))
             trainer.model.merge_and_unload()  # into `model`
         save_for_hub(model, trainer.processing_class, args.output, half=recipe.half)
-        record_stage(args.output, recipe.sources, asdict(recipe), recipe.data["train"], trainer.train_dataset)
+        record_stage(args.output, recipe.sources, asdict(recipe), recipe.training_files, trainer.train_dataset)
 
 
 if __name__ == "__main__":

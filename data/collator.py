@@ -1,12 +1,12 @@
 """Examples -> batches, padded to the longest of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from ..chemistry_spec2mol import random_smiles, to_selfies
+from ..chemistry_spec2mol import random_smiles
 from ..feature_extraction_spec2mol import CONDITIONS
 from ..processing_spec2mol import Spec2MolProcessor
 from .augmentation import Augmentation
@@ -14,16 +14,14 @@ from .augmentation import Augmentation
 
 @dataclass
 class Spec2MolCollator:
-    """Rows of `load_examples` -> tensors of `Spec2MolForConditionalGeneration`, or with `pairs` of
-    `Spec2MolForPreTraining`.
+    """Rows of `load_examples` or `load_task_examples` -> tensors of `Spec2MolForConditionalGeneration`, or with
+    `pairs` of `Spec2MolForPreTraining`. In tasks the loss is on the answers, and some rows may have no spectrum.
 
     condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it. The
         precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, so a model
         that always has it may learn that by heart instead of reading the peaks.
     augmentation: of the peaks.
     pairs: molecules as the text branch reads them, with their identity, instead of the language model's text.
-    messages: a conversation, each message with role and content, in which {soft_tokens}, {molecule} (SELFIES) and the
-        columns of a row take the place of their names; instead of the molecule alone. The loss is on the answers.
     told_fingerprint: share of the rows in which the fingerprint tokens tell a part of the truth, from none to all.
     random_order: share of the molecules that are written from a random atom on, anew each time. Those that would be
         longer than `max_tokens` stay as they are.
@@ -33,7 +31,6 @@ class Spec2MolCollator:
     condition_dropout: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation | None = None
     pairs: bool = False
-    messages: Sequence[Mapping[str, str]] | None = None
     told_fingerprint: float = 0.0
     random_order: float = 0.0
     max_tokens: int | None = None
@@ -43,15 +40,16 @@ class Spec2MolCollator:
             raise ValueError(f"no such conditions: {', '.join(sorted(unknown))}; there are {', '.join(CONDITIONS)}")
 
     def __call__(self, rows) -> dict[str, torch.Tensor]:
-        batch = self._spectra(rows) if "mzs" in rows[0] else {}
-        targets = [self._target(row) for row in rows]
-        if self.pairs:
-            ids, mask = self.processor.pad(targets)
+        measured = [row for row in rows if row.get("mzs") is not None]
+        batch = self._spectra(measured) if measured else {}
+        if "messages" in rows[0]:
+            text = self.processor.conversation_text([row["messages"] for row in rows])
+        elif self.pairs:
+            ids, mask = self.processor.pad([self._target(row) for row in rows])
             identity = np.array([row["identity"] for row in rows])
             text = {"molecule_ids": ids, "molecule_mask": mask, "identity": identity}
-        elif self.messages is not None:
-            text = self.processor.conversation_text([self._conversation(row) for row in rows])
         else:
+            targets = [self._target(row) for row in rows]
             text = self.processor.training_text(targets, soft_tokens=bool(batch))
         batch |= {name: torch.from_numpy(array) for name, array in text.items()}
         if batch and "fingerprint" in rows[0]:
@@ -72,11 +70,6 @@ class Spec2MolCollator:
             if self.max_tokens is None or len(target) <= self.max_tokens:
                 return target
         return row["target_ids"]
-
-    def _conversation(self, row) -> list[dict[str, str]]:
-        molecule = to_selfies(row["smiles"], dialect=self.processor.dialect)
-        values = {**row, "molecule": molecule, "soft_tokens": self.processor.soft_tokens}
-        return [dict(message, content=message["content"].format(**values)) for message in self.messages]
 
     def _spectra(self, rows) -> dict[str, torch.Tensor]:
         if self.augmentation is not None:

@@ -50,12 +50,12 @@ def load_examples(
         weights: how many times a row counts, by globs of its column `source`; the first glob that matches decides, and
             a row that none matches counts once.
     """
-    parts = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in _listed(paths)]
-    examples = _joined(parts)
+    parts = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in listed(paths)]
+    examples = joined(parts)
     return examples if weights is None else _repeated(examples, weights)
 
 
-def _joined(parts: Sequence[Dataset]) -> Dataset:
+def joined(parts: Sequence[Dataset]) -> Dataset:
     """Tables that different programs wrote hold the same text and numbers in different types."""
 
     def common(feature):
@@ -95,7 +95,7 @@ def load_spectra_examples(
     """
     columns = (*SPECTRUM_COLUMNS, "smiles", "inchikey", "run", "retention_time")
     parts = []
-    for path in _listed(paths):
+    for path in listed(paths):
         rows = _read(path, limit, columns)
         if "mzs" not in rows.column_names:
             raise ValueError(f"{path}: no spectra in it (columns {', '.join(rows.column_names) or 'unknown'})")
@@ -111,7 +111,7 @@ def load_spectra_examples(
                 print(f"{path}: {dropped} of {len(examples)} rows dropped, their structures cannot be read")
             examples = kept
         parts.append(examples)
-    return _joined(parts)
+    return joined(parts)
 
 
 def _add_spectrum_columns(row, num_peaks, fingerprint_size):
@@ -148,19 +148,24 @@ def structure_statistics(examples: Dataset, sample: int = 10_000) -> tuple[torch
 
 def data_files(paths: str | Sequence[str]) -> list[str]:
     """The files that paths or globs name."""
-    return [file for path in _listed(paths) for file in sorted(glob(path))]
+    return [file for path in listed(paths) for file in sorted(glob(path))]
 
 
-def _listed(paths) -> list[str]:
+def listed(paths: str | os.PathLike | Sequence[str]) -> list[str]:
     return [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+
+
+def read_rows(path: str) -> Dataset:
+    """All of the parquet or jsonl files that match a glob."""
+    # datasets.load_dataset takes a glob too, but its error for one that matches nothing does not say so.
+    if not (files := sorted(glob(path))):
+        raise FileNotFoundError(f"{path}: no such file")
+    return load_dataset("json" if path.endswith("jsonl") else "parquet", data_files=files, split="train")
 
 
 def _read(path, limit, columns) -> Dataset:
     """The named columns, as far as they exist, of the first rows of the files that match a glob."""
-    # datasets.load_dataset takes a glob too, but its error for one that matches nothing does not say so.
-    if not (files := sorted(glob(path))):
-        raise FileNotFoundError(f"{path}: no such file")
-    dataset = load_dataset("parquet", data_files=files, split="train")
+    dataset = read_rows(path)
     if limit is not None:
         dataset = dataset.select(range(min(limit, len(dataset))))
     return dataset.select_columns([name for name in columns if name in dataset.column_names])

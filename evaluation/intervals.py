@@ -47,8 +47,23 @@ def ratio_over_molecules(
     draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
     drawn = below[draws].sum(1)
     ratios = above[draws].sum(1)[drawn > 0] / drawn[drawn > 0]
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(above.sum() / below.sum()), float(low), float(high))
+    return percentile_interval(above.sum() / below.sum(), ratios, level)
+
+
+def percentile_interval(figure: float, resampled: Sequence[float], level: float = 0.95) -> Interval:
+    """
+    Args:
+        resampled: the same figure of sets that were drawn again.
+    """
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(figure), float(low), float(high))
+
+
+def resampling_weights(molecules: Sequence, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """`(resamples, lines)`: how often each line counts in a set of as many molecules, drawn with replacement."""
+    names, index = np.unique(np.asarray(molecules), return_inverse=True)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    return draws[:, index]
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], molecules: Sequence[str]) -> Interval:

@@ -8,6 +8,8 @@ import yaml
 from transformers import AutoConfig, AutoTokenizer
 
 from ..configuration_spec2mol import DreamsConfig, Spec2MolConfig
+from ..data.examples import listed
+from ..data.tasks import read_tasks, training_files
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_dreams import DreamsForSequenceClassification, DreamsPreTrainedModel
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
@@ -38,14 +40,17 @@ class Recipe:
         of the first rows of each; `max_tokens`, to leave out longer molecules in training; `near_mass`, the share of
         batches that hold molecules of about the same mass, as hard negatives; `random_order`, the share of molecules
         that are written in a random order of atoms; `told_fingerprint`, the share of examples in which the fingerprint
-        tokens tell a part of the truth; `weights`, how many times a row counts, by its `source`.
+        tokens tell a part of the truth; `weights`, how many times a row counts, by its `source`. Of stage `instruct`,
+        whose tasks name their files, `mixing`, see `TwoLengthsSampler`.
     trainable: globs of parameter names.
     lora: fields of `peft.LoraConfig`; adapters and the `modules_to_save` are trained instead of `trainable`. The model
         that is left has them merged; by themselves they are in its folder `adapter`.
-    messages, chat_template: of stage `instruct`, see `Spec2MolCollator` and `Spec2MolProcessor.conversation_text`.
+    tasks: of stage `instruct`, fields of `data.tasks.Task` by name, or a YAML file of them.
+    chat_template: of stage `instruct`, see `Spec2MolProcessor.conversation_text`.
     condition_dropout: probability for each condition to be hidden in training.
     augmentation: of the peaks in training, see `data.augmentation.Augmentation`.
     arguments: of `transformers.TrainingArguments`.
+    epoch_decay: see `Spec2MolTrainer`.
     half: store the trained weights in float16.
     """
 
@@ -55,10 +60,11 @@ class Recipe:
     arguments: dict[str, Any]
     trainable: list[str] = field(default_factory=lambda: ["*"])
     lora: dict[str, Any] | None = None
-    messages: list[dict[str, str]] | None = None
+    tasks: dict[str, Any] | None = None
     chat_template: str | None = None
     condition_dropout: dict[str, float] = field(default_factory=dict)
     augmentation: dict[str, float] = field(default_factory=dict)
+    epoch_decay: float = 1.0
     half: bool = False
 
     @classmethod
@@ -69,6 +75,8 @@ class Recipe:
             FileNotFoundError, ValueError: no such file; an unknown field or an override without `=`.
         """
         content = yaml.safe_load(Path(path).read_text())
+        if isinstance(content.get("tasks"), str):
+            content["tasks"] = yaml.safe_load(Path(content["tasks"]).read_text(encoding="utf-8"))
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals:
@@ -82,8 +90,8 @@ class Recipe:
             raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
         if content.get("stage") not in STAGES:
             raise ValueError(f"{path}: stage is {content.get('stage')!r}; there are {', '.join(STAGES)}")
-        if (content["stage"] == "instruct") != ("messages" in content):
-            raise ValueError(f"{path}: messages go with stage instruct")
+        if (content["stage"] == "instruct") != ("tasks" in content):
+            raise ValueError(f"{path}: tasks go with stage instruct")
         if "lora" in content and "trainable" in content:
             raise ValueError(f"{path}: with lora, what else is trained is lora.modules_to_save, not trainable")
         return cls(**content)
@@ -92,6 +100,10 @@ class Recipe:
     def sources(self) -> list[str]:
         """Folders or Hub names of the weights that the stage starts from."""
         return [self.model[part] for part in ("from", "encoder", "language_model") if part in self.model]
+
+    @property
+    def training_files(self) -> list[str]:
+        return listed(self.data["train"]) if self.tasks is None else training_files(read_tasks(self.tasks))
 
     def load_model(self) -> tuple[Spec2MolForConditionalGeneration, Spec2MolProcessor]:
         source, config = self.model.get("from"), self.model.get("config", {})

@@ -19,6 +19,8 @@ class TwoLengthsSampler(Sampler[int]):
         masses: of the molecules, in Da. With `near_mass`, that share of the shelves is sorted by mass instead of
             peaks: their batches hold isomers and molecules of about the same mass, the hard negatives of contrast and
             matching.
+        tasks: the task that each example is of. With `mixing` a, an epoch holds as many examples as there are, but of
+            a task of n examples a share in proportion to n^a: 1 = each example once, 0 = as many of each task.
     """
 
     def __init__(
@@ -29,19 +31,27 @@ class TwoLengthsSampler(Sampler[int]):
         seed: int,
         masses: Sequence[float] | None = None,
         near_mass: float = 0.0,
+        tasks: Sequence[str] | None = None,
+        mixing: float = 1.0,
     ):
         self.num_tokens = torch.as_tensor(num_tokens)
         self.num_peaks = torch.as_tensor(num_peaks)
         self.masses = None if masses is None else torch.as_tensor(masses)
+        self.members = [torch.arange(len(self.num_tokens))] if tasks is None else task_members(tasks)
+        self.mixing = mixing
         self.batch_size = batch_size
         self.near_mass = near_mass
         self.seed = seed
         self.epoch = 0
 
     @classmethod
-    def from_examples(cls, dataset, batch_size: int, seed: int, near_mass: float = 0.0) -> "TwoLengthsSampler":
+    def from_examples(
+        cls, dataset, batch_size: int, seed: int, near_mass: float = 0.0, mixing: float = 1.0
+    ) -> "TwoLengthsSampler":
         masses = dataset["mass"][:] if near_mass else None
-        return cls(dataset["num_tokens"][:], dataset["num_peaks"][:], batch_size, seed, masses, near_mass)
+        tasks = dataset["task"][:] if mixing != 1 else None
+        lengths = dataset["num_tokens"][:], dataset["num_peaks"][:]
+        return cls(*lengths, batch_size, seed, masses, near_mass, tasks, mixing)
 
     def set_epoch(self, epoch: int):
         self.epoch = epoch
@@ -52,7 +62,7 @@ class TwoLengthsSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         batches = []
-        for pool in torch.randperm(len(self), generator=generator).split(POOL_BATCHES * self.batch_size):
+        for pool in self._drawn(generator).split(POOL_BATCHES * self.batch_size):
             pool = pool[self.num_tokens[pool].argsort(stable=True)]
             for shelf in pool.split(SHELF_BATCHES * self.batch_size):
                 by_mass = self.near_mass > 0 and torch.rand((), generator=generator) < self.near_mass
@@ -60,6 +70,35 @@ class TwoLengthsSampler(Sampler[int]):
                 batches.extend(shelf[key[shelf].argsort(stable=True)].split(self.batch_size))
         for batch in _shuffled(batches, self.batch_size, generator):
             yield from batch.tolist()
+
+    def _drawn(self, generator):
+        """Examples of an epoch in random order. None of a task comes again before all of it have come."""
+        drawn = []
+        counts = mixed_counts([len(members) for members in self.members], self.mixing)
+        for members, count in zip(self.members, counts, strict=True):
+            rounds = [torch.randperm(len(members), generator=generator) for _ in range(-(-count // len(members)))]
+            drawn.append(members[torch.cat(rounds)[:count]] if rounds else members[:0])
+        drawn = torch.cat(drawn)
+        return drawn[torch.randperm(len(drawn), generator=generator)] if len(self.members) > 1 else drawn
+
+
+def task_members(tasks: Sequence[str]) -> list[torch.Tensor]:
+    """Indices of the examples of each task, tasks in the order of their first example."""
+    members = {}
+    for index, task in enumerate(tasks):
+        members.setdefault(task, []).append(index)
+    return [torch.tensor(indices) for indices in members.values()]
+
+
+def mixed_counts(sizes: Sequence[int], mixing: float) -> list[int]:
+    """Examples of each task in an epoch: in proportion to size^mixing, as many in all as there are. What rounding
+    leaves over goes to the largest remainders."""
+    weights = torch.tensor(sizes, dtype=torch.float64) ** mixing
+    exact = weights / weights.sum() * sum(sizes)
+    counts = exact.floor().long()
+    left = sum(sizes) - int(counts.sum())
+    counts[(exact - counts).argsort(descending=True, stable=True)[:left]] += 1
+    return counts.tolist()
 
 
 class SameMoleculeSampler(Sampler[int]):

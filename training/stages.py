@@ -10,6 +10,7 @@ from ..data.augmentation import Augmentation
 from ..data.collator import Spec2MolCollator
 from ..data.examples import load_examples, load_spectra_examples, structure_statistics
 from ..data.masking import MaskedPeaksCollator
+from ..data.tasks import load_task_examples, read_tasks
 from ..modeling_dreams import DreamsForPreTraining, DreamsForSequenceClassification, DreamsForSpectralEmbedding
 from ..modeling_spec2mol import Spec2MolForPreTraining
 from .freezing import add_lora, frozen_modules, set_trainable
@@ -62,6 +63,7 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
         trained,
         arguments,
         frozen=frozen_modules(trained),
+        epoch_decay=recipe.epoch_decay,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         **fields,
@@ -83,11 +85,13 @@ def _composite_stage(recipe):
     structure = model.config.structure_config
 
     def examples(fold):
+        limits = recipe.data.get(f"{fold}_limit"), recipe.data.get("max_tokens") if fold == "train" else None
+        if recipe.stage == "instruct":
+            return load_task_examples(read_tasks(recipe.tasks), fold, processor, *limits)
         return load_examples(
             recipe.data[fold],
             processor,
-            recipe.data.get(f"{fold}_limit"),
-            recipe.data.get("max_tokens") if fold == "train" else None,
+            *limits,
             fingerprint_size=None if structure is None else structure.fingerprint_size,
             weights=recipe.data.get("weights") if fold == "train" else None,
         )
@@ -101,13 +105,16 @@ def _composite_stage(recipe):
             recipe.condition_dropout,
             Augmentation(**recipe.augmentation),
             pairs=pairs,
-            messages=recipe.messages,
             told_fingerprint=recipe.data.get("told_fingerprint", 0.0),
             random_order=recipe.data.get("random_order", 0.0),
             max_tokens=recipe.data.get("max_tokens", positions - processor.num_query_tokens),
         ),
-        "eval_collator": Spec2MolCollator(processor, pairs=pairs, messages=recipe.messages),
-        "make_sampler": partial(TwoLengthsSampler.from_examples, near_mass=recipe.data.get("near_mass", 0.0)),
+        "eval_collator": Spec2MolCollator(processor, pairs=pairs),
+        "make_sampler": partial(
+            TwoLengthsSampler.from_examples,
+            near_mass=recipe.data.get("near_mass", 0.0),
+            mixing=recipe.data.get("mixing", 1.0),
+        ),
         "processing_class": processor,
     }
     return trained, model, examples, fields

@@ -2,6 +2,7 @@
 loss in the logs, and resumed runs that go on exactly as they would have."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from zlib import crc32
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback
 
 from .sampler import TwoLengthsSampler
@@ -63,6 +65,7 @@ class Spec2MolTrainer(Trainer):
         eval_collator: collator without augmentation, for evaluation.
         frozen: modules to keep in eval mode, from `set_trainable`.
         make_sampler: (training examples, batch size, seed) -> the order of an epoch.
+        epoch_decay: the learning rate is multiplied by it after every epoch; 1 leaves it to the arguments' scheduler.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Spec2MolTrainer(Trainer):
         eval_collator: Callable,
         frozen: Sequence[nn.Module] = (),
         make_sampler: Callable = TwoLengthsSampler.from_examples,
+        epoch_decay: float = 1.0,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -79,6 +83,7 @@ class Spec2MolTrainer(Trainer):
         self.eval_collator = eval_collator
         self.frozen = frozen
         self.make_sampler = make_sampler
+        self.epoch_decay = epoch_decay
         self._parts = defaultdict(list)
 
     @property
@@ -96,6 +101,15 @@ class Spec2MolTrainer(Trainer):
         """Matrices alone decay: decay would pull the temperature of contrast to 0."""
         names = set(super().get_decay_parameter_names(model))
         return [name for name, parameter in model.named_parameters() if name in names and parameter.ndim > 1]
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        if self.epoch_decay == 1:
+            return super().create_scheduler(num_training_steps, optimizer)
+        step_size = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        steps = math.ceil(len(self.train_dataset) / step_size)
+        optimizer = self.optimizer if optimizer is None else optimizer
+        self.lr_scheduler = LambdaLR(optimizer, lambda step: self.epoch_decay ** (step // steps))
+        return self.lr_scheduler
 
     def get_eval_dataloader(self, eval_dataset=None):
         train_collator, self.data_collator = self.data_collator, self.eval_collator

@@ -155,34 +155,3 @@ class TestRandomOrder:
         written = processor().encode_molecule("CCN(CC)CCS")
         ids = self.texts(random_order=1.0, max_tokens=len(written) - 1)
         assert ids.tolist() == [written] * 50
-
-
-class TestConversations:
-    template = (
-        "{% for message in messages %}{% if message.role == 'assistant' %}[CLS]{% generation %}{{ message.content }}"
-        "[SEP]{% endgeneration %}{% else %}{{ message.content }}{% endif %}{% endfor %}"
-    )
-    messages = ({"role": "user", "content": "{soft_tokens}"}, {"role": "assistant", "content": "{molecule}"})
-
-    def test_soft_tokens_then_the_molecule_are_stage_align(self, table):
-        rows = load_examples(table, processor()).to_list()
-        expected = Spec2MolCollator(processor())(rows)
-        batch = Spec2MolCollator(processor(chat_template=self.template), messages=self.messages)(rows)
-        assert batch.keys() == expected.keys()
-        for name, tensor in expected.items():
-            assert torch.equal(batch[name], tensor), name
-
-    def test_every_answer_counts_and_no_question(self, table):
-        rows = load_examples(table, processor()).to_list()[:1]
-        ask = {"role": "user", "content": "[C][C]"}
-        batch = Spec2MolCollator(
-            processor(chat_template=self.template), messages=[*self.messages, ask, self.messages[1]]
-        )(rows)
-        answer = rows[0]["target_ids"][1:]
-        assert batch["labels"][batch["labels"] != -100].tolist() == answer * 2
-
-    def test_a_template_without_answers_is_an_error(self, table):
-        rows = load_examples(table, processor()).to_list()[:1]
-        unmarked = processor(chat_template="{% for message in messages %}{{ message.content }}{% endfor %}")
-        with pytest.raises(ValueError, match="marks no answer"):
-            Spec2MolCollator(unmarked, messages=self.messages)(rows)

@@ -6,6 +6,7 @@ import yaml
 from transformers import TrainingArguments
 
 from spec2mol import DreamsConfig, Spec2MolConfig
+from spec2mol.data.tasks import read_tasks
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
 from spec2mol.modeling_dreams import DreamsForSequenceClassification
 from spec2mol.training.recipe import ENCODER_STAGES, Recipe
@@ -45,10 +46,19 @@ def test_lora_says_itself_what_is_trained(recipe):
         Recipe.load(recipe, ["lora.r=4", "trainable=[model.*]"])
 
 
-@pytest.mark.parametrize("overrides", [["stage=instruct"], ["messages=[]"]], ids=str)
-def test_messages_go_with_stage_instruct(recipe, overrides):
-    with pytest.raises(ValueError, match="messages go with stage instruct"):
+@pytest.mark.parametrize("overrides", [["stage=instruct"], ["tasks={}"]], ids=str)
+def test_tasks_go_with_stage_instruct(recipe, overrides):
+    with pytest.raises(ValueError, match="tasks go with stage instruct"):
         Recipe.load(recipe, overrides)
+
+
+def test_tasks_may_be_a_file_and_overrides_reach_into_it(recipe, tmp_path):
+    (tmp_path / "tasks.yaml").write_text("ask: {metric: text, train: a.jsonl, messages: []}")
+    content = yaml.safe_load(recipe.read_text()) | {"stage": "instruct", "tasks": str(tmp_path / "tasks.yaml")}
+    recipe.write_text(yaml.safe_dump(content))
+    loaded = Recipe.load(recipe, ["tasks.ask.train=b.jsonl"])
+    assert loaded.tasks == {"ask": {"metric": "text", "train": "b.jsonl", "messages": []}}
+    assert loaded.training_files == ["b.jsonl"]
 
 
 def test_unknown_fields_are_an_error(recipe):
@@ -97,4 +107,7 @@ def test_every_recipe_is_sound(path, tmp_path):
     TrainingArguments(output_dir=tmp_path, use_cpu=True, **recipe.arguments | {"bf16": False})
     (DreamsConfig if recipe.stage in ENCODER_STAGES else Spec2MolConfig)(**recipe.model.get("config", {}))
     assert set(recipe.condition_dropout) <= set(CONDITIONS)
-    assert set(recipe.data) >= {"train", "validation"}
+    if recipe.tasks is None:
+        assert set(recipe.data) >= {"train", "validation"}
+    else:
+        assert all(task.train and task.validation for task in read_tasks(recipe.tasks).values())

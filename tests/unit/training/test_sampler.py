@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from spec2mol.training.sampler import SameMoleculeSampler, TwoLengthsSampler
+from spec2mol.training.sampler import SameMoleculeSampler, TwoLengthsSampler, mixed_counts
 
 TOKENS = torch.randint(10, 120, (1000,), generator=torch.Generator().manual_seed(0))
 PEAKS = torch.randint(1, 60, (1000,), generator=torch.Generator().manual_seed(1))
@@ -103,3 +103,32 @@ class TestSameMolecule:
     def test_pairs_are_never_cut(self):
         with pytest.raises(ValueError, match="15 spectra holds no whole number of pairs"):
             self.sampler(batch_size=15)
+
+
+class TestMixing:
+    tasks = ["long"] * 90 + ["short"] * 10
+
+    def sampler(self, mixing):
+        return TwoLengthsSampler([5] * 100, [0] * 100, 8, seed=0, tasks=self.tasks, mixing=mixing)
+
+    @pytest.mark.parametrize(("mixing", "short"), [(1.0, 10), (0.5, 25), (0.0, 50)])
+    def test_a_task_of_n_examples_comes_in_proportion_to_a_power_of_n(self, mixing, short):
+        drawn = list(self.sampler(mixing))
+        assert len(drawn) == 100
+        assert sum(index >= 90 for index in drawn) == short
+
+    def test_none_comes_again_before_all_have_come(self):
+        drawn = list(self.sampler(0.0))
+        assert {drawn.count(index) for index in range(90, 100)} == {5}
+        assert max(drawn.count(index) for index in range(90)) == 1
+
+    def test_other_epochs_draw_others(self):
+        sampler = self.sampler(0.5)
+        first, again = list(sampler), list(sampler)
+        sampler.set_epoch(1)
+        assert first == again
+        assert set(sampler) & set(range(90)) != set(first) & set(range(90))
+
+    def test_what_rounding_leaves_over_is_drawn_too(self):
+        assert mixed_counts([7, 7, 6], 0.0) == [7, 7, 6]
+        assert sum(mixed_counts([100, 10, 3], 0.7)) == 113

@@ -56,6 +56,27 @@ class TestLastCheckpoint:
         assert last_checkpoint(tmp_path / "nowhere") is None
 
 
+def test_the_learning_rate_may_decay_by_epoch(tmp_path):
+    """Nine examples, of which a step takes four: three steps an epoch."""
+    arguments = TrainingArguments(
+        output_dir=tmp_path,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=2,
+        learning_rate=1.0,
+        use_cpu=True,
+        report_to="none",
+    )
+    model = builders.model(Spec2MolForPreTraining)
+    trainer = Spec2MolTrainer(model, arguments, train_dataset=[{}] * 9, eval_collator=None, epoch_decay=0.5)
+    trainer.create_optimizer_and_scheduler(num_training_steps=9)
+    rates = []
+    for _ in range(7):
+        rates.append(trainer.lr_scheduler.get_last_lr()[0])
+        trainer.optimizer.step()
+        trainer.lr_scheduler.step()
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+
+
 def test_only_matrices_decay(tmp_path):
     model = builders.model(Spec2MolForPreTraining)
     arguments = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none")

@@ -1,0 +1,134 @@
+"""Answers of a model to tasks, and their figures beside a control that has not seen its input."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import torch
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
+from tqdm import tqdm
+
+from ..chemistry_spec2mol import from_selfies, inchikey_block
+from ..data.tasks import Task, task_rows
+from .intervals import Interval, paired_difference
+from .text_metrics import METRICS, read_molecule, score_reactions, summarise_scores
+
+MODEL, WRONG_INPUT = "model", "its answers to other rows"
+SPELLINGS = ("given", "canonical", "random", "hydrogens")
+
+
+def evaluate_task(
+    model,
+    processor,
+    tasks: Mapping[str, Task],
+    name: str,
+    fold: str = "validation",
+    limit: int | None = None,
+    spelling: str = "given",
+    batch_size: int = 16,
+    **generation,
+) -> dict[str, pd.DataFrame]:
+    """One line for each row of a task, none left out: question, truth, answer, molecule (what the row is about) and
+    the figures of its metric; with `round_trip`, also whether the answer leads back. For two systems: the model, and
+    the model's answers each given to another row, so that what they owe to the input shows.
+
+    Args:
+        limit: only so many of the first rows.
+        spelling: how `smiles` is written, see `respell`.
+        generation: of `generate`.
+    """
+    task, rows = tasks[name], task_rows(tasks[name], fold, limit).to_list()
+    rows = [row | {"smiles": respell(row["smiles"], spelling)} if "smiles" in row else row for row in rows]
+    conversations = [task.conversation(row, processor) for row in rows]
+    answers = answer(model, processor, conversations, rows, batch_size, desc=name, **generation)
+    truths = [conversation[-1]["content"] for conversation in conversations]
+    if "molecule" in task.columns and task.metric == "molecule":
+        answers, truths = (
+            [from_selfies(text, processor.dialect) or "" for text in texts] for texts in (answers, truths)
+        )
+    lines = pd.DataFrame({"truth": truths, "molecule": [_molecule(row, i) for i, row in enumerate(rows)]})
+    lines.insert(0, "question", ["\n".join(m["content"] for m in messages[:-1]) for messages in conversations])
+    systems = {}
+    for system, given in ((MODEL, answers), (WRONG_INPUT, _swapped(answers))):
+        scores = METRICS[task.metric](given, truths)
+        systems[system] = pd.concat([lines.assign(answer=given), scores], axis=1)
+    if task.round_trip is not None:
+        back = tasks[task.round_trip]
+        asked = [
+            back.conversation(row | {"source": given, "target": ""}, processor)
+            for row, given in zip(rows, answers, strict=True)
+        ]
+        returned = answer(model, processor, asked, rows, batch_size, desc=f"{name}, back", **generation)
+        sources = [row["source"] for row in rows]
+        systems[MODEL]["round trip"] = score_reactions(returned, sources)["exact"]
+        systems[WRONG_INPUT]["round trip"] = score_reactions(_swapped(returned), sources)["exact"]
+    return systems
+
+
+def answer(
+    model, processor, conversations: Sequence, rows: Sequence[Mapping], batch_size: int, desc: str = "", **generation
+) -> list[str]:
+    """What the model says in place of the last message of each conversation. `rows` hold the spectra, if any. Works
+    through them in order of length, which pads least."""
+    order = sorted(range(len(rows)), key=lambda i: sum(len(m["content"]) for m in conversations[i][:-1]))
+    answers = [""] * len(rows)
+    for start in tqdm(range(0, len(order), batch_size), desc=desc, unit=" batches", disable=None):
+        chosen = order[start : start + batch_size]
+        inputs = processor.conversation_prompt([conversations[i] for i in chosen])
+        inputs = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        measured = [rows[i] for i in chosen if rows[i].get("mzs") is not None]
+        if measured:
+            inputs |= processor.feature_extractor(measured, return_tensors="pt")
+        ids = model.generate(**{name: tensor.to(model.device) for name, tensor in inputs.items()}, **generation)
+        written = ids if model.config.is_encoder_decoder else ids[:, inputs["input_ids"].shape[1] :]
+        for i, text in zip(chosen, processor.decode_text(written), strict=True):
+            answers[i] = text
+    return answers
+
+
+def summarise_task(systems: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Interval]]:
+    """Figures of both systems, and the mean difference between them over the same rows."""
+    figures = {}
+    for system, lines in systems.items():
+        scores = lines.drop(columns=["question", "truth", "molecule", "answer"])
+        figures[system] = summarise_scores(scores, lines["molecule"].tolist())
+    model, control = systems[MODEL], systems[WRONG_INPUT]
+    figures["difference"] = {}
+    for name in figures[MODEL]:
+        if isinstance(model[name].iloc[0], float):
+            known = model[name].notna() & control[name].notna()
+            if known.any():
+                pair = model.loc[known, name], control.loc[known, name]
+                figures["difference"][name] = paired_difference(*pair, model.loc[known, "molecule"])
+    return figures
+
+
+def respell(smiles: str, spelling: str) -> str:
+    """The same molecule, stereochemistry included, written otherwise: "canonical", from a "random" atom on (the same
+    one each time), or with explicit "hydrogens"; "given" and what RDKit cannot read stay as they are.
+
+    Raises:
+        ValueError: no such spelling.
+    """
+    if spelling not in SPELLINGS:
+        raise ValueError(f"spelling {spelling!r}; there are {', '.join(SPELLINGS)}")
+    molecule = read_molecule(smiles)
+    if spelling == "given" or molecule is None:
+        return smiles
+    if spelling == "canonical":
+        return Chem.MolToSmiles(molecule)
+    with BlockLogs():
+        if spelling == "hydrogens":
+            return Chem.MolToSmiles(molecule, allHsExplicit=True)
+        return Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=1)[0]
+
+
+def _swapped(answers):
+    """Each to a row far away: neighbours may be about one molecule."""
+    return answers[len(answers) // 2 :] + answers[: len(answers) // 2]
+
+
+def _molecule(row, index) -> str:
+    """Rows about one molecule have the same; a row that names none is by itself."""
+    key = inchikey_block(row["smiles"]) if row.get("smiles") else None
+    return key or f"row {index}"

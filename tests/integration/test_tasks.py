@@ -1,0 +1,126 @@
+"""The five tasks of Text+Chem T5 from jsonl files to answers: one tiny encoder-decoder, train.py, the evaluator."""
+
+import json
+
+import pytest
+import yaml
+
+from spec2mol import load_model
+from spec2mol.cli.main import main as spec2mol
+from spec2mol.data.tasks import load_tasks
+from spec2mol.data.text_tokenizer import build_text_tokenizer
+from spec2mol.evaluation.tasks import MODEL, WRONG_INPUT, answer, evaluate_task, respell
+from spec2mol.train import main
+
+ACIDS = {"formic": "C(=O)", "acetic": "CC(=O)", "propionic": "CCC(=O)", "crotonic": "C/C=C/C(=O)"}
+ACIDS |= {
+    "isocrotonic": "C/C=C\\C(=O)",
+    "lactic": "C[C@H](O)C(=O)",
+    "benzoic": "c1ccccc1C(=O)",
+    "chloroacetic": "ClCC(=O)",
+}
+ALCOHOLS = {"methanol": "OC", "ethanol": "OCC", "propanol": "OCCC", "isopropanol": "OC(C)C"}
+
+
+def rows():
+    """32 of each task: esters of 8 acids and 4 alcohols."""
+    tasks = {name: [] for name in ("forward", "retro", "actions", "text2smiles", "smiles2text")}
+    for hours, (acid, acyl) in enumerate(ACIDS.items(), start=1):
+        for alcohol, alkoxide in ALCOHOLS.items():
+            ester, educts = acyl + alkoxide, f"{acyl}O.{alkoxide}"
+            caption = f"The molecule is the ester of {acid} acid and {alcohol}."
+            tasks["forward"].append({"source": educts, "target": ester})
+            tasks["retro"].append({"source": ester, "target": educts})
+            paragraph = f"To {acid} acid was added {alcohol}; it was stirred for {hours} h."
+            actions = f"ADD {acid} acid; ADD {alcohol}; STIR for {hours} h."
+            tasks["actions"].append({"source": paragraph, "target": actions})
+            for name in ("text2smiles", "smiles2text"):
+                tasks[name].append({"smiles": ester, "description": caption})
+    return tasks
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, pytestconfig):
+    """Folder of the trained model, and its tasks by file."""
+    folder = tmp_path_factory.mktemp("tasks")
+    content = yaml.safe_load((pytestconfig.rootpath / "tasks/text_chem_t5.yaml").read_text())
+    texts = []
+    for name, lines in rows().items():
+        path = folder / f"{name}.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)))
+        content[name] |= {"train": str(path), "validation": str(path)}
+        content[name].pop("only", None)
+        texts += [m["content"].format(**line) for line in lines for m in content[name]["messages"]]
+    (folder / "tasks.yaml").write_text(yaml.safe_dump(content))
+    build_text_tokenizer(texts, vocab_size=500).save_pretrained(folder / "tokenizer")
+    t5 = {"model_type": "t5", "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
+    t5 |= {"dropout_rate": 0.0, "decoder_start_token_id": 0}
+    parts = dict.fromkeys(("encoder_config", "projector_config", "condition_config"))
+    recipe = {
+        "stage": "instruct",
+        "model": {"tokenizer": str(folder / "tokenizer"), "config": parts | {"text_config": t5}},
+        "tasks": str(folder / "tasks.yaml"),
+        "data": {"mixing": 0.5, "validation_limit": 4},
+        "epoch_decay": 0.99,
+        "arguments": {
+            "max_steps": 400,
+            "per_device_train_batch_size": 8,
+            "gradient_accumulation_steps": 4,
+            "learning_rate": 4e-3,
+            "report_to": "none",
+            "disable_tqdm": True,
+            "save_strategy": "no",
+            "seed": 0,
+        },
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    main([str(folder / "recipe.yaml"), "--output", str(folder / "model")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(trained):
+    return *load_model(str(trained / "model")), load_tasks(trained / "tasks.yaml")
+
+
+@pytest.mark.parametrize("name", ["forward", "retro", "actions", "text2smiles", "smiles2text"])
+def test_one_model_learns_all_five_by_heart(parts, name):
+    model, processor, tasks = parts
+    systems = evaluate_task(model, processor, tasks, name, batch_size=32, max_new_tokens=60)
+    assert len(systems[MODEL]) == 32
+    assert systems[MODEL]["exact"].mean() >= 0.9
+    assert systems[WRONG_INPUT]["exact"].mean() <= 0.1
+    if name == "retro":
+        assert systems[MODEL]["round trip"].mean() >= 0.9 > systems[WRONG_INPUT]["round trip"].mean()
+
+
+def test_another_prompt_gives_another_answer(parts):
+    model, processor, tasks = parts
+    row = {"source": "CC(=O)OCC", "smiles": "CC(=O)OCC", "target": "", "description": ""}
+    asked = [tasks[name].conversation(row, processor) for name in ("retro", "smiles2text")]
+    answers = answer(model, processor, asked, [row] * 2, 2, max_new_tokens=60)
+    assert answers == ["CC(=O)O.OCC", "The molecule is the ester of acetic acid and ethanol."]
+
+
+def test_the_other_spelling_is_the_same_molecule():
+    from rdkit import Chem
+
+    smiles = "C/C=C\\C(=O)O[C@H](C)Cl"
+    written = [respell(smiles, spelling) for spelling in ("given", "canonical", "random", "hydrogens")]
+    assert written[0] == smiles and len(set(written)) == 4 and "[CH3]" in written[3]
+    assert len({Chem.CanonSmiles(other) for other in written}) == 1
+    with pytest.raises(ValueError, match="spelling 'upside'; there are given, canonical"):
+        respell(smiles, "upside")
+
+
+def test_figures_from_the_command_line(trained, tmp_path, capsys):
+    command = ["evaluate-tasks", "--model", str(trained / "model"), "--tasks", str(trained / "tasks.yaml")]
+    command += ["--task", "text2smiles", "--limit", "4", "--max-new-tokens", "40", "--spelling", "canonical"]
+    assert spec2mol([*command, "--output", str(tmp_path), "--docs", str(tmp_path / "results.md")]) == 0
+    assert "text2smiles, 4 rows" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "metrics.json").read_text())["figures"]["text2smiles"]
+    assert set(figures) == {MODEL, WRONG_INPUT, "difference"}
+    assert len((tmp_path / "text2smiles_model.jsonl").read_text().splitlines()) == 4
+    assert "spec2mol evaluate-tasks --model" in (tmp_path / "results.md").read_text()
+    assert spec2mol([*command[:5], "--task", "backwards"]) == 2
+    assert "no task backwards; there are forward, retro" in capsys.readouterr().err
