@@ -197,6 +197,34 @@ class StructureConfig(PreTrainedConfig):
 
 
 @strict
+class ModalityExpertsConfig(PreTrainedConfig):
+    r"""
+    Configuration of modality experts, see `modeling_modality_experts`.
+
+    num_experts (`int`): clusters of neurons in each feed-forward layer.
+    active_experts (`list`): of these, how many a token uses: one of text, then of each further modality.
+    modality_token_ids (`list`): first id and the one behind the last of the tokens of each further modality; all
+        others are text.
+    """
+
+    model_type = "spec2mol_modality_experts"
+    base_config_key = "experts_config"
+
+    num_experts: int = 16
+    active_experts: list[int] = field(default_factory=lambda: [14, 2, 2, 2])
+    modality_token_ids: list[list[int]] = field(default_factory=list)
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if len(self.modality_token_ids) >= len(self.active_experts):
+            raise ValueError(
+                f"{len(self.modality_token_ids)} modalities beside text, active_experts {self.active_experts}"
+            )
+        if not all(0 < k <= self.num_experts for k in self.active_experts):
+            raise ValueError(f"active_experts {self.active_experts} of {self.num_experts}")
+
+
+@strict
 class Spec2MolConfig(PreTrainedConfig):
     r"""
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
@@ -206,6 +234,7 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model, or any encoder-decoder: then the text encoder reads the soft tokens.
+    experts_config: cuts the language model's feed-forward layers into experts by modality, or None.
     structure_config: the structure head and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens that the projector makes of each input.
@@ -222,6 +251,7 @@ class Spec2MolConfig(PreTrainedConfig):
         "condition_config": SubConfigSpec(config_class=ConditionConfig, optional=True),
         "projector_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer", optional=True),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
+        "experts_config": SubConfigSpec(config_class=ModalityExpertsConfig, optional=True),
         "structure_config": SubConfigSpec(config_class=StructureConfig, optional=True),
     }
 
@@ -229,6 +259,7 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     text_config: dict | PreTrainedConfig | None = None
+    experts_config: dict | PreTrainedConfig | None = None
     structure_config: dict | PreTrainedConfig | None = None
     ranking: dict | None = None
     num_query_tokens: int = 32
@@ -265,6 +296,7 @@ AutoConfig.register("gin", GinConfig, exist_ok=True)
 AutoConfig.register("spec2mol_multilevel", MultilevelConfig, exist_ok=True)
 AutoConfig.register("unimol", UniMolConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
+AutoConfig.register("spec2mol_modality_experts", ModalityExpertsConfig, exist_ok=True)
 AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
@@ -273,6 +305,7 @@ __all__ = [
     "ConditionConfig",
     "DreamsConfig",
     "GinConfig",
+    "ModalityExpertsConfig",
     "MultilevelConfig",
     "Spec2MolConfig",
     "StructureConfig",

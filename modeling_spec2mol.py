@@ -22,11 +22,13 @@ from transformers import initialization as init
 from transformers.loss.loss_utils import ForMaskedLMLoss
 from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput, Seq2SeqLMOutput
 
+from .characters_spec2mol import character_ids
 from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_gin import GinModel
+from .modeling_modality_experts import add_modality_experts, partition_neurons
 from .modeling_multilevel import MultilevelProjector
 from .modeling_qformer import QFormerProjector
 from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
@@ -334,6 +336,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         super().__init__(config)
         self.model = Spec2MolModel(config)
         self.language_model = _language_model_class(config.text_config).from_config(config.text_config)
+        self.router = None
+        if config.experts_config is not None:
+            self.router = add_modality_experts(self.language_model, config.experts_config)
         self.generation_config = self.language_model.generation_config
         if config.soft_token_id is not None:
             self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
@@ -357,13 +362,18 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         """
         decoder_config = AutoConfig.from_pretrained(language_model)
         decoder = _language_model_class(decoder_config).from_pretrained(language_model)
-        tokenizer = load_tokenizer(language_model, soft_tokens=encoder is not None)
+        tokenizer = load_tokenizer(
+            language_model, soft_tokens=encoder is not None, characters="experts_config" in config
+        )
         if len(tokenizer) > decoder.get_input_embeddings().num_embeddings:
             decoder.resize_token_embeddings(len(tokenizer))
         for holder in (decoder.config, decoder.generation_config):
             holder.bos_token_id = tokenizer.bos_token_id
             holder.eos_token_id = tokenizer.eos_token_id
             holder.pad_token_id = tokenizer.pad_token_id
+        if "experts_config" in config:
+            ids = {"modality_token_ids": character_ids(tokenizer)}
+            config = config | {"experts_config": ids | config["experts_config"]}
         if encoder is None:
             encoder_model, parts = None, {"encoder_config": None, "projector_config": None, "condition_config": None}
         else:
@@ -377,6 +387,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         )
         model.model.encoder = encoder_model
         model.language_model = decoder
+        if model.router is not None:
+            partition_neurons(decoder, model.config.experts_config.num_experts)
+            model.router = add_modality_experts(decoder, model.config.experts_config)
         decoder.generation_config.suppress_tokens = model.generation_config.suppress_tokens
         decoder.generation_config.max_new_tokens = model.generation_config.max_new_tokens
         model.generation_config = decoder.generation_config
@@ -413,6 +426,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         element_counts=None,
         told_share=None,
         encoder_outputs=None,
+        moe_mm_token_type_ids=None,
         logits_to_keep=0,
         **kwargs,
     ) -> tuple | CausalLMOutputWithPast | Seq2SeqLMOutput:
@@ -425,6 +439,8 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             fingerprint, element_counts: labels of `StructureHead`.
             told_share: of `FingerprintTokens`.
             encoder_outputs: of an encoder-decoder, what its encoder made of the prompt.
+            moe_mm_token_type_ids: `(batch, length)`, with modality experts the modality of each token, by default that
+                of its id.
             kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
 
         Raises:
@@ -442,6 +458,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         elif input_ids is not None and past_key_values is None and self._placeholders(input_ids).any():
             raise ValueError("input_ids hold placeholders of soft tokens, but no spectrum is given")
         kwargs |= {"attention_mask": attention_mask, "past_key_values": past_key_values}
+        if self.router is not None:
+            given = moe_mm_token_type_ids is not None
+            kwargs["moe_mm_token_type_ids"] = moe_mm_token_type_ids if given else self.router.token_types_of(input_ids)
         if self.config.is_encoder_decoder:
             output = self._encode_and_decode(inputs_embeds, labels, encoder_outputs=encoder_outputs, **kwargs)
         else:
@@ -503,8 +522,13 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             )
         return super().generate(inputs, **kwargs)
 
-    def prepare_inputs_for_generation(self, *args, is_first_iteration=False, **kwargs):
-        inputs = super().prepare_inputs_for_generation(*args, is_first_iteration=is_first_iteration, **kwargs)
+    def prepare_inputs_for_generation(self, input_ids, *args, is_first_iteration=False, **kwargs):
+        if (types := kwargs.get("moe_mm_token_type_ids")) is not None:  # Those of the prompt; the rest was written.
+            written = self.router.token_types_of(input_ids[:, types.shape[1] :])
+            kwargs["moe_mm_token_type_ids"] = torch.cat([types, written], dim=1)
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+        )
         if not is_first_iteration and kwargs.get("use_cache", True):
             inputs.pop("soft_tokens", None)  # They are in the cache.
         return inputs

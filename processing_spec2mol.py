@@ -14,6 +14,7 @@ from transformers import (
     ProcessorMixin,
 )
 
+from .characters_spec2mol import add_characters, from_characters
 from .chemistry_spec2mol import from_selfies, selfies_dialect, set_special_tokens, to_selfies
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
 
@@ -25,11 +26,12 @@ PLAIN_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}
 SMILES_CHARACTERS = string.ascii_letters + string.digits + "#$%()*+-./:=>@[\\]~"
 
 
-def load_tokenizer(language_model: str, soft_tokens: bool = True):
+def load_tokenizer(language_model: str, soft_tokens: bool = True, characters: bool = False):
     """The tokenizer of a language model, a Hub name or folder, with all special tokens named. One of text can write
     every SMILES: characters that it lacks, as T5's the backslash, are added.
 
     soft_tokens: there will be some, so that a tokenizer without mask token gets one to mark their places.
+    characters: it shall have the tokens of `characters_spec2mol`.
     """
     tokenizer = AutoTokenizer.from_pretrained(language_model)
     if "[=C]" in tokenizer.get_vocab():
@@ -43,6 +45,8 @@ def load_tokenizer(language_model: str, soft_tokens: bool = True):
         tokenizer.add_tokens([character for character, u in zip(SMILES_CHARACTERS, unknown, strict=True) if u])
     if soft_tokens and tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    if characters:
+        add_characters(tokenizer)
     return tokenizer
 
 
@@ -73,13 +77,14 @@ class Spec2MolProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained_parts(
-        cls, encoder: str | None, language_model: str, num_query_tokens: int = 32
+        cls, encoder: str | None, language_model: str, num_query_tokens: int = 32, characters: bool = False
     ) -> "Spec2MolProcessor":
-        """The processor of `Spec2MolForConditionalGeneration.from_pretrained_parts` with the same arguments."""
+        """The processor of `Spec2MolForConditionalGeneration.from_pretrained_parts` with the same arguments;
+        `characters` if it has an experts_config."""
         fields = {} if encoder is None else AutoFeatureExtractor.from_pretrained(encoder).to_dict()
         return cls(
             Spec2MolFeatureExtractor.from_dict(fields | {"conditions": True}),
-            load_tokenizer(language_model, soft_tokens=encoder is not None),
+            load_tokenizer(language_model, soft_tokens=encoder is not None, characters=characters),
             num_query_tokens,
             is_encoder_decoder=AutoConfig.from_pretrained(language_model).is_encoder_decoder,
         )
@@ -237,10 +242,11 @@ class Spec2MolProcessor(ProcessorMixin):
         return [None if u else from_selfies(t, dialect=self.dialect) for u, t in zip(unknown, texts, strict=True)]
 
     def decode_text(self, ids) -> list[str]:
-        """Generated ids `(batch, length)`, without the prompt -> texts. Tokenizers put a space behind characters that
-        were added to them; no text has one behind a backslash."""
+        """Generated ids `(batch, length)`, without the prompt -> texts, with sequences in the place of their
+        characters (`characters_spec2mol`). Tokenizers put a space behind characters that were added to them; no text
+        has one behind a backslash."""
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [re.sub(r"\\ +", r"\\", text).strip() for text in texts]
+        return [re.sub(r"\\ +", r"\\", from_characters(text)).strip() for text in texts]
 
     def pad(self, rows: Sequence[Sequence[int]], left: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Token ids -> ids and mask `(batch, length)`, padded on the right or on the left."""

@@ -10,6 +10,7 @@ import yaml
 from datasets import Dataset, Features, Value, concatenate_datasets
 from datasets import Sequence as ListOf
 
+from ..characters_spec2mol import MODALITIES, to_characters
 from ..chemistry_spec2mol import inchikey_block, to_selfies
 from .examples import SPECTRUM_COLUMNS, joined, listed, molecule_identity, read_rows
 
@@ -39,8 +40,10 @@ class Task:
         a row is about, `mzs` and the other columns of a spectrum are what a model with an encoder reads.
     metric: name in `evaluation.text_metrics.METRICS`.
     messages: a conversation, each message with role and content, in which columns of a row take the place of their
-        names, and so do {soft_tokens} and {molecule}, SELFIES of `smiles`. The last message is the target. None: each
-        row has its own conversation, in a column `messages`.
+        names, and so do {soft_tokens}, {molecule}, SELFIES of `smiles`, and {molecule_characters},
+        {protein_characters}, {nucleotide_characters}, of the columns `smiles`, `protein` and `nucleotide` as
+        `characters_spec2mol` writes them. The last message is the target. None: each row has its own conversation, in
+        a column `messages`.
     only: values by column; other rows are no part of the task.
     round_trip: name of the task that answers back, from {source}; its answer to an answer of this task should be the
         row's `source`.
@@ -54,7 +57,7 @@ class Task:
     round_trip: str | None = None
 
     def conversation(self, row: Mapping, processor) -> list[dict[str, str]]:
-        """Raises ValueError for a {molecule} that SELFIES cannot write."""
+        """Raises ValueError for a {molecule} that SELFIES cannot write, or a character that a sequence cannot have."""
         if self.messages is None:
             return [dict(message) for message in row["messages"]]
         values = dict(row, soft_tokens=processor.soft_tokens) if "soft_tokens" in self.columns else dict(row)
@@ -62,6 +65,10 @@ class Task:
             values["molecule"] = to_selfies(row["smiles"], dialect=processor.dialect)
             if values["molecule"] is None:
                 raise ValueError(f"no SELFIES for {row['smiles']!r}")
+        for modality in MODALITIES:
+            if f"{modality}_characters" in self.columns:
+                sequence = row["smiles" if modality == "molecule" else modality]
+                values[f"{modality}_characters"] = to_characters(sequence, modality)
         return [{"role": m["role"], "content": m["content"].format(**values)} for m in self.messages]
 
     @property

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from ..characters_spec2mol import add_characters
+
 SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
 
 
-def build_text_tokenizer(texts: Iterable[str], vocab_size: int = 4000) -> PreTrainedTokenizerFast:
+def build_text_tokenizer(
+    texts: Iterable[str], vocab_size: int = 4000, characters: bool = False
+) -> PreTrainedTokenizerFast:
     """Byte-pair encoding (Sennrich et al. 2016) over characters, the same for the same texts. Words keep the space in
     front of them; every text ends with </s>. It can write printable ASCII and the characters of the texts.
 
     vocab_size: at most so many tokens.
+    characters: beside these, the tokens of `characters_spec2mol`.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
@@ -28,4 +33,5 @@ def build_text_tokenizer(texts: Iterable[str], vocab_size: int = 4000) -> PreTra
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS)
+    built = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS)
+    return add_characters(built) if characters else built

@@ -8,6 +8,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 from tqdm import tqdm
 
+from ..characters_spec2mol import from_characters
 from ..chemistry_spec2mol import from_selfies, inchikey_block
 from ..data.tasks import Task, task_rows
 from .intervals import Interval, paired_difference
@@ -41,7 +42,7 @@ def evaluate_task(
     rows = [row | {"smiles": respell(row["smiles"], spelling)} if "smiles" in row else row for row in rows]
     conversations = [task.conversation(row, processor) for row in rows]
     answers = answer(model, processor, conversations, rows, batch_size, desc=name, **generation)
-    truths = [conversation[-1]["content"] for conversation in conversations]
+    truths = [from_characters(conversation[-1]["content"]) for conversation in conversations]
     if "molecule" in task.columns and task.metric == "molecule":
         answers, truths = (
             [from_selfies(text, processor.dialect) or "" for text in texts] for texts in (answers, truths)

@@ -26,6 +26,7 @@ from tests import builders
 ROOT = Path(__file__).parents[1]
 CORE = sorted({*ROOT.glob("*_spec2mol.py"), *ROOT.glob("modeling_*.py")})
 SHIPPED = {
+    "characters_spec2mol.py",
     "chemistry_spec2mol.py",
     "configuration_spec2mol.py",
     "distributed_spec2mol.py",
@@ -35,6 +36,7 @@ SHIPPED = {
     "modeling_conditions.py",
     "modeling_dreams.py",
     "modeling_gin.py",
+    "modeling_modality_experts.py",
     "modeling_multilevel.py",
     "modeling_qformer.py",
     "modeling_structure.py",

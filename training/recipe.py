@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from transformers import AutoConfig, AutoTokenizer
 
+from ..characters_spec2mol import character_ids
 from ..configuration_spec2mol import DreamsConfig, Spec2MolConfig
 from ..data.examples import listed
 from ..data.tasks import read_tasks, training_files
@@ -111,7 +112,7 @@ class Recipe:
             parts = {"encoder": self.model.get("encoder"), "language_model": self.model["language_model"]}
             model = Spec2MolForConditionalGeneration.from_pretrained_parts(**parts, **config)
             return model, Spec2MolProcessor.from_pretrained_parts(
-                **parts, num_query_tokens=model.config.num_soft_tokens
+                **parts, num_query_tokens=model.config.num_soft_tokens, characters="experts_config" in config
             )
         if source is not None:
             head = None
@@ -139,6 +140,9 @@ class Recipe:
             "pad_token_id": tokenizer.pad_token_id,
         }
         config = config | {"text_config": config.get("text_config", {}) | text}
+        if "experts_config" in config:
+            ids = {"modality_token_ids": character_ids(tokenizer)}
+            config = config | {"experts_config": ids | config["experts_config"]}
         config = Spec2MolConfig(**config, soft_token_id=tokenizer.mask_token_id)
         feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
         processor = Spec2MolProcessor(
