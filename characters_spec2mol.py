@@ -13,7 +13,8 @@ MODALITIES = {
     "protein": ("<|", "|>", string.ascii_uppercase + "*-"),
     "nucleotide": ("*|", "|*", "ACGTURYSWKMBDHVN-"),
 }
-_WRITTEN = [re.compile(rf"\s*{re.escape(a)}(.){re.escape(b)}\s*") for a, b, _ in MODALITIES.values()]
+_WRITTEN = [re.compile(rf"{re.escape(a)}(.){re.escape(b)}") for a, b, _ in MODALITIES.values()]
+_SEQUENCES = [re.compile(rf"(?:{written.pattern}\s*)*{written.pattern}") for written in _WRITTEN]
 
 
 def to_characters(sequence: str, modality: str) -> str:
@@ -25,9 +26,9 @@ def to_characters(sequence: str, modality: str) -> str:
 
 
 def from_characters(text: str) -> str:
-    """A text with all such characters put back into sequences, without the space that tokenizers put around them."""
-    for pattern in _WRITTEN:
-        text = pattern.sub(r"\1", text)
+    """A text with all such characters put back into sequences, without the space that tokenizers put between them."""
+    for written, sequence in zip(_WRITTEN, _SEQUENCES, strict=True):
+        text = sequence.sub(lambda match, written=written: "".join(written.findall(match[0])), text)
     return text
 
 

@@ -121,6 +121,8 @@ def count_values(paths: Sequence[str | Path], column: str) -> dict[str, int]:
 
 
 def _read(paths, column) -> pa.ChunkedArray | None:
+    if not all(str(path).endswith(".parquet") for path in paths):  # jsonl holds tasks, which say nothing of this.
+        return None
     files = [pq.ParquetFile(path) for path in paths]
     if any(column not in file.schema_arrow.names for file in files):
         return None
