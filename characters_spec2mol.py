@@ -32,6 +32,13 @@ def from_characters(text: str) -> str:
     return text
 
 
+def remove_characters(text: str) -> str:
+    """The text around the sequences."""
+    for sequence in _SEQUENCES:
+        text = sequence.sub("", text)
+    return text
+
+
 def add_characters(tokenizer):
     """Adds their tokens, each modality's side by side, where they are missing, and returns the tokenizer."""
     for before, behind, characters in MODALITIES.values():
@@ -51,4 +58,4 @@ def character_ids(tokenizer) -> list[list[int]]:
     return ranges
 
 
-__all__ = ["MODALITIES", "add_characters", "character_ids", "from_characters", "to_characters"]
+__all__ = ["MODALITIES", "add_characters", "character_ids", "from_characters", "remove_characters", "to_characters"]

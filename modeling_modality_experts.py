@@ -18,8 +18,6 @@ from torch import nn
 from .configuration_spec2mol import ModalityExpertsConfig
 
 KMEANS_STEPS = 10
-# Down projections cluster by cluster pay where at most this share is active (benchmarks/modality_experts.py).
-SPARSE_SHARE = 0.25
 
 
 class ModalityRouter:
@@ -44,6 +42,9 @@ class ModalityRouter:
 
 class ModalityExpertsMLP(nn.Module):
     """In the place of a gated feed-forward layer, whose projections it keeps under their names."""
+
+    # Down projections cluster by cluster pay where at most this share is active (benchmarks/modality_experts.py).
+    sparse_share = 0.25
 
     def __init__(self, mlp: nn.Module, router: ModalityRouter):
         super().__init__()
@@ -70,7 +71,7 @@ class ModalityExpertsMLP(nn.Module):
         clusters = hidden.unflatten(-1, (self.num_experts, -1))
         counts = torch.tensor(self.router.config.active_experts, device=types.device)[types]
         active = self.active_clusters(clusters, counts)
-        sparse = counts <= SPARSE_SHARE * self.num_experts
+        sparse = counts <= self.sparse_share * self.num_experts
         if (
             type(self.down_proj) is not nn.Linear or not sparse.any()
         ):  # An adapted or quantised one is no plain matrix.
@@ -82,8 +83,8 @@ class ModalityExpertsMLP(nn.Module):
 
     def active_clusters(self, clusters, counts) -> torch.BoolTensor:
         """`(..., experts)`: the `counts` (`(...)`) clusters with the highest scores; the first ones of equal ones."""
-        order = clusters.detach().sum(-1).argsort(-1, descending=True, stable=True)
-        return order.argsort(-1) < counts[..., None]
+        order = clusters.detach().sum(-1).argsort(dim=-1, descending=True, stable=True)
+        return order.argsort(dim=-1) < counts[..., None]
 
     def down_active(self, clusters, active) -> torch.Tensor:
         """`(tokens, experts, neurons)` -> `(tokens, hidden)`: products of the active clusters alone."""

@@ -1,12 +1,18 @@
-"""`spec2mol build-tokenizer STRUCTURES OUT_DIR`: a closed-vocabulary SELFIES tokenizer from a file of molecules."""
+"""`spec2mol build-tokenizer STRUCTURES OUT_DIR`: a closed-vocabulary SELFIES tokenizer from a file of molecules; or
+`spec2mol build-tokenizer tasks/NAME.yaml OUT_DIR`: one of text and SMILES, from the training rows of tasks."""
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 from tqdm import tqdm
 
+from ..characters_spec2mol import remove_characters
 from ..chemistry_spec2mol import SELFIES_DIALECTS
+from ..data.tasks import Task, load_tasks, task_rows
+from ..data.text_tokenizer import build_text_tokenizer
 from ..data.tokenizer import build_tokenizer
 
 
@@ -15,15 +21,25 @@ def add_arguments(parser):
         "structures",
         type=Path,
         metavar="STRUCTURES",
-        help=".csv, .tsv or .parquet with a column `smiles`; anything else: one SMILES a line",
+        help=".csv, .tsv or .parquet with a column `smiles`; .yaml of tasks; anything else: one SMILES a line",
     )
     parser.add_argument("output", type=Path, metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--dialect", choices=SELFIES_DIALECTS, default="2.x", help="of SELFIES; ChemGPT's is 1.x (default: 2.x)"
     )
+    parser.add_argument("--size", type=int, default=4000, help="of tasks: at most so many tokens (default: 4000)")
+    parser.add_argument(
+        "--characters", action="store_true", help="of tasks: molecules, proteins and nucleotides by character tokens"
+    )
 
 
 def run(args) -> int:
+    if args.structures.suffix in (".yaml", ".yml"):
+        texts = training_texts(load_tasks(args.structures))
+        tokenizer = build_text_tokenizer(texts, args.size, args.characters)
+        tokenizer.save_pretrained(args.output)
+        print(f"{args.output}: {len(tokenizer)} tokens of text and SMILES")
+        return 0
     structures = read_structures(args.structures)
     with ProcessPoolExecutor() as pool:
 
@@ -34,6 +50,15 @@ def run(args) -> int:
     tokenizer.save_pretrained(args.output)
     print(f"{args.output}: {len(tokenizer)} tokens, SELFIES {args.dialect}")
     return 0
+
+
+def training_texts(tasks: Mapping[str, Task]) -> Iterator[str]:
+    """All messages of all training rows; of what is written in character tokens, nothing but these is needed."""
+    no_model = SimpleNamespace(soft_tokens="", dialect="2.x")
+    for name, task in tasks.items():
+        for row in tqdm(task_rows(task, "train"), desc=f"Reading {name}", unit=" rows", disable=None):
+            for message in task.conversation(row, no_model):
+                yield remove_characters(message["content"])
 
 
 def read_structures(path: Path) -> list[str]:

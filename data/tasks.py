@@ -43,7 +43,7 @@ class Task:
         names, and so do {soft_tokens}, {molecule}, SELFIES of `smiles`, and {molecule_characters},
         {protein_characters}, {nucleotide_characters}, of the columns `smiles`, `protein` and `nucleotide` as
         `characters_spec2mol` writes them. The last message is the target. None: each row has its own conversation, in
-        a column `messages`.
+        a column `messages`, which may hold {soft_tokens}.
     only: values by column; other rows are no part of the task.
     round_trip: name of the task that answers back, from {source}; its answer to an answer of this task should be the
         row's `source`.
@@ -59,7 +59,10 @@ class Task:
     def conversation(self, row: Mapping, processor) -> list[dict[str, str]]:
         """Raises ValueError for a {molecule} that SELFIES cannot write, or a character that a sequence cannot have."""
         if self.messages is None:
-            return [dict(message) for message in row["messages"]]
+            return [
+                {"role": m["role"], "content": m["content"].replace("{soft_tokens}", processor.soft_tokens)}
+                for m in row["messages"]
+            ]
         values = dict(row, soft_tokens=processor.soft_tokens) if "soft_tokens" in self.columns else dict(row)
         if "molecule" in self.columns:
             values["molecule"] = to_selfies(row["smiles"], dialect=processor.dialect)
