@@ -1,0 +1,72 @@
+import json
+
+import pandas as pd
+import pytest
+from transformers import AutoTokenizer
+
+from spec2mol.characters_spec2mol import character_ids
+from spec2mol.cli.main import main
+from spec2mol.data.tasks import Task, load_task_examples
+from tests import builders
+
+MOLECULES = ["CC(=O)O", "CCO", "CCCO", "OC(=O)c1ccccc1", "CCN", "Brc1ccccc1", "COC(=O)c1ccccc1"]
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}[SEP]{% endgeneration %}"
+    "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pd.DataFrame({"smiles": MOLECULES}).to_parquet(tmp_path / "molecules.parquet")
+    pd.DataFrame({"smiles": ["OCC"]}).to_parquet(tmp_path / "held_out.parquet")
+    pd.DataFrame(builders.labelled_rows()).to_parquet(tmp_path / "spectra.parquet")
+    command = ["build-tasks", str(tmp_path / "molecules.parquet"), str(tmp_path / "rows"), "--count", "50"]
+    command += ["--exclude", str(tmp_path / "held_out.parquet"), "--spectra", str(tmp_path / "spectra.parquet")]
+    assert main(command) == 0
+    return tmp_path
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_of_every_kind(folder):
+    forward, retro = (read(folder / f"rows/{kind}_train.jsonl") for kind in ("forward", "retro"))
+    assert forward and [(r["source"], r["target"]) for r in forward] == [(r["target"], r["source"]) for r in retro]
+    assert {"Fischer esterification", "amide coupling", "saponification"} <= {row["name"] for row in forward}
+    assert len(read(folder / "rows/actions_train.jsonl")) == 50
+    assert len(read(folder / "rows/dialogue_train.jsonl")) == len(MOLECULES) - 1
+    assert len(pd.read_parquet(folder / "rows/spectrum_train.parquet")) == 4
+
+
+def test_no_row_holds_an_excluded_molecule(folder):
+    assert not any("CCO" in row["source"].split(".") for row in read(folder / "rows/forward_train.jsonl"))
+    assert not any(row["smiles"] == "CCO" for row in read(folder / "rows/dialogue_train.jsonl"))
+
+
+def test_conversations_about_spectra_and_molecules_are_read_as_tasks(folder):
+    tasks = {
+        "spectrum": Task(metric="caption", train=str(folder / "rows/spectrum_train.parquet")),
+        "dialogue": Task(metric="caption", train=str(folder / "rows/dialogue_train.jsonl")),
+    }
+    tool = builders.processor(chat_template=TEMPLATE)
+    examples = load_task_examples(tasks, "train", tool)
+    assert examples["task"][:] == ["spectrum"] * 4 + ["dialogue"] * 6
+    assert sorted(examples["num_peaks"][:4]) == [1, 3, 5, 8] and examples["num_peaks"][4:] == [0] * 6
+    assert all(tool.soft_tokens in row["messages"][0]["content"] for row in examples.select(range(4)))
+    assert None not in examples["identity"][:]
+
+
+def test_a_tokenizer_from_the_rows(folder):
+    (folder / "tasks.yaml").write_text(
+        f"forward: {{metric: reaction, train: {folder}/rows/retro_train.jsonl, "
+        f'messages: [{{role: user, content: "Product: {{source}}"}}, {{role: assistant, content: "{{target}}"}}]}}'
+    )
+    command = ["build-tokenizer", str(folder / "tasks.yaml"), str(folder / "tokenizer"), "--size", "150"]
+    assert main([*command, "--characters"]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    assert character_ids(tokenizer)[0][0] == 150
+    ids = tokenizer("Product: CCOC(C)=O \\ and {|C|}{|\\|}")["input_ids"]
+    assert tokenizer.unk_token_id not in ids and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "Product: CCOC(C)=O \\ and {|C|}{|\\|}"
