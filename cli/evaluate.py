@@ -18,7 +18,7 @@ from ..evaluation.evaluator import MODEL, TRACKS, add_mces, compare, for_track, 
 from ..evaluation.fitting import honest_weights, load_folds
 from ..evaluation.leakage import check_disjoint, check_unseen
 from ..evaluation.report import (
-    ablation_table,
+    ablation_tables,
     calibration_tables,
     figure_tables,
     retrieval_table,
@@ -111,7 +111,7 @@ def run(args) -> int:
         of_track = {"figures": summary, "calibration": {name: calibration_summary(given[name]) for name in given}}
         if args.ablation:
             steps = ablate(model, processor, rows, track, drawn, weights, args.ablation)
-            tables.append(ablation_table(steps))
+            tables += ablation_tables(steps)
             of_track["ablation"] = {name: summarise(step.frame) for name, step in steps.items()}
         show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
         lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]

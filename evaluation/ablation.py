@@ -41,7 +41,7 @@ def ablate(
 ) -> dict[str, Step]:
     """By likelihood, beams and a pool of samples, free and of the formula that is known or that the mass suggests; the
     pool ranked also by how frequent and alike its samples are, then also by the predicted fingerprint, then with the
-    fitted weights if these change the order, which is what `predict_molecules` does; that with other sizes of the pool.
+    fitted weights if these change the order, which is what `predict_molecules` does; other sizes of the pool.
 
     Args:
         rows: of `load_queries`.

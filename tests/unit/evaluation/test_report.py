@@ -7,7 +7,7 @@ from spec2mol.evaluation.calibration import Forecasts
 from spec2mol.evaluation.intervals import Interval
 from spec2mol.evaluation.report import (
     Table,
-    ablation_table,
+    ablation_tables,
     calibration_tables,
     figure_tables,
     retrieval_table,
@@ -59,11 +59,11 @@ def test_gains_are_over_the_step_named():
         return Step(pd.DataFrame({"inchikey": ["x", "y"]} | figures), against, seconds)
 
     steps = {"a": step([0.2, 0.4], "", 0.5), "b": step([0.1, 0.1], "a", None), "c": step([0.3, 0.5], "a", None)}
-    table = ablation_table(steps)
-    assert table.columns[-4:] == ["against", "gain, Tanimoto, Top-1", "gain, Tanimoto, best of ten", "s a spectrum"]
-    assert table.rows[0][-4:] == ["", "", "", "0.50"]
-    assert [str(cell) for cell in table.rows[2][-4:]] == ["a", *["0.100 [0.100, 0.100]"] * 2, ""]
-    assert table.rows[2][3].mean == 0.4
+    figures, gains = ablation_tables(steps)
+    assert figures.title == "Steps to the answers, 2 spectra of 2 molecules"
+    assert [row[-1] for row in figures.rows] == ["0.50", "", ""] and figures.rows[2][3].mean == 0.4
+    assert gains.columns[:2] == ["", "over"] and [row[:2] for row in gains.rows] == [["b", "a"], ["c", "a"]]
+    assert str(gains.rows[1][4]) == "0.100 [0.100, 0.100]" and gains.rows[0][2] == (0, 0, 0)
 
 
 def test_calibration_of_the_first_answer_has_its_bins():
