@@ -43,7 +43,9 @@ class ModalityRouter:
 class ModalityExpertsMLP(nn.Module):
     """In the place of a gated feed-forward layer, whose projections it keeps under their names."""
 
-    # Down projections cluster by cluster pay where at most this share is active (benchmarks/modality_experts.py).
+    # Down projections cluster by cluster pay for so many tokens, of which so few clusters are active
+    # (benchmarks/modality_experts.py).
+    sparse_tokens = 64
     sparse_share = 0.25
 
     def __init__(self, mlp: nn.Module, router: ModalityRouter):

@@ -53,9 +53,11 @@ def run(args) -> int:
     if args.spectra:
         spectra = pd.read_parquet(args.spectra)
         spectra = spectra.sample(min(args.count, len(spectra)), random_state=args.seed)
+        spectra = spectra.drop(columns="formula", errors="ignore")  # Conversations ask for it.
         spectra["messages"] = [spectrum_dialogue(row, generator) for row in spectra.to_dict("records")]
         path = args.output / f"spectrum_{args.name}.parquet"
-        spectra.dropna(subset="messages").to_parquet(path)
+        spectra = spectra.dropna(subset="messages")
+        spectra.to_parquet(path)
         print(f"{path}: {len(spectra)} rows")
     return 0
 
