@@ -50,12 +50,8 @@ class ModalityExpertsMLP(nn.Module):
 
     def __init__(self, mlp: nn.Module, router: ModalityRouter):
         super().__init__()
-        self.gate_proj, self.up_proj, self.down_proj, self.act_fn = (
-            mlp.gate_proj,
-            mlp.up_proj,
-            mlp.down_proj,
-            mlp.act_fn,
-        )
+        self.gate_proj, self.up_proj, self.down_proj = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        self.act_fn = mlp.act_fn
         self.num_experts = router.config.num_experts
         self.router = router
 
@@ -74,13 +70,13 @@ class ModalityExpertsMLP(nn.Module):
         counts = torch.tensor(self.router.config.active_experts, device=types.device)[types]
         active = self.active_clusters(clusters, counts)
         sparse = counts <= self.sparse_share * self.num_experts
-        if (
-            type(self.down_proj) is not nn.Linear or not sparse.any()
-        ):  # An adapted or quantised one is no plain matrix.
+        plain = type(self.down_proj) is nn.Linear  # Adapted or quantised, it is no matrix to take columns of.
+        if not plain or sparse.sum() < self.sparse_tokens:
             return self.down_proj((clusters * active[..., None]).flatten(-2))
-        output = hidden_states.new_empty(hidden_states.shape)
-        output[~sparse] = self.down_proj((clusters[~sparse] * active[~sparse][..., None]).flatten(-2))
-        output[sparse] = self.down_active(clusters[sparse], active[sparse])
+        output = clusters.new_empty(hidden_states.shape)  # in the dtype of autocast
+        dense = self.down_proj((clusters[~sparse] * active[~sparse][..., None]).flatten(-2))
+        output[~sparse] = dense.to(output.dtype)
+        output[sparse] = self.down_active(clusters[sparse], active[sparse]).to(output.dtype)
         return output
 
     def active_clusters(self, clusters, counts) -> torch.BoolTensor:

@@ -45,6 +45,7 @@ def compare(hidden, intermediate, tokens, active):
     )
     router = ModalityRouter(ModalityExpertsConfig(active_experts=[active]))
     router.token_types = torch.zeros(1, tokens, dtype=torch.long)
+    ModalityExpertsMLP.sparse_tokens = 1
     layer, states = ModalityExpertsMLP(mlp, router), torch.randn(1, tokens, hidden)
     variants = {"dense": 0.0, "sparse": 1.0}
     times, outputs = dict.fromkeys(variants, float("inf")), {}

@@ -18,6 +18,12 @@ IDS = torch.tensor([[5, 21, 22, 7, 29, 30, 1, 1], [25, 6, 20, 8, 9, 24, 23, 10]]
 TYPES = torch.tensor([[0, 1, 1, 0, 1, 0, 0, 0], [1, 0, 1, 0, 0, 1, 1, 0]])
 
 
+@pytest.fixture(autouse=True)
+def few_tokens_are_enough(monkeypatch):
+    """To skip the computing of inactive clusters."""
+    monkeypatch.setattr(ModalityExpertsMLP, "sparse_tokens", 1)
+
+
 def llama(seed=0, **fields):
     torch.manual_seed(seed)
     config = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -126,6 +132,14 @@ def test_a_token_teaches_its_active_clusters_alone(token):
     layer(states)[token].sum().backward()
     for weight in (layer.gate_proj.weight.grad, layer.up_proj.weight.grad, layer.down_proj.weight.grad.T):
         assert torch.equal(weight.view(16, 4, -1).abs().sum((1, 2)) > 0, chosen)
+
+
+@torch.no_grad()
+def test_bfloat16_autocast():
+    model = routed()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(IDS, moe_mm_token_type_ids=TYPES).logits
+    torch.testing.assert_close(logits.float(), model(IDS, moe_mm_token_type_ids=TYPES).logits, atol=0.3, rtol=0)
 
 
 class TestGenerate:
