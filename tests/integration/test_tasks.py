@@ -51,7 +51,7 @@ def trained(tmp_path_factory, pytestconfig):
         content[name] |= {"train": str(path), "validation": str(path)}
         content[name].pop("only", None)
         texts += [m["content"].format(**line) for line in lines for m in content[name]["messages"]]
-    (folder / "tasks.yaml").write_text(yaml.safe_dump(content))
+    (folder / "tasks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     build_text_tokenizer(texts, vocab_size=500).save_pretrained(folder / "tokenizer")
     t5 = {"model_type": "t5", "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
     t5 |= {"dropout_rate": 0.0, "decoder_start_token_id": 0}
