@@ -16,6 +16,7 @@ import yaml
 
 from spec2mol import Spec2MolForConditionalGeneration, load_model
 from spec2mol.chemistry_spec2mol import inchikey_block
+from spec2mol.evaluation.fitting import save_ranking
 from spec2mol.train import main
 from spec2mol.training.record import load_seen
 from tests import builders
@@ -132,6 +133,7 @@ def test_represent_leaves_a_whole_model_for_align(recipe, tmp_path):
     align = yaml.safe_load(recipe.read_text())
     align["model"] = {"from": str(tmp_path / "represent")}
     align["trainable"] = ["language_model.*"]
+    save_ranking(tmp_path / "represent", {"order": {"likelihood": 1.0}}, [])
     (tmp_path / "align.yaml").write_text(yaml.safe_dump(align))
     main([str(tmp_path / "align.yaml"), "--output", str(tmp_path / "align"), "arguments.max_steps=2"])
 
@@ -140,6 +142,7 @@ def test_represent_leaves_a_whole_model_for_align(recipe, tmp_path):
     before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("represent", "align"))
     assert before.keys() == after.keys()
     assert all((after[name] == weight).all() for name, weight in before.items() if name.startswith("model."))
+    assert json.loads((tmp_path / "align/config.json").read_text())["ranking"] is None  # It was of other weights.
 
 
 def test_lora_trains_saves_loads_and_merges(recipe, tmp_path):
