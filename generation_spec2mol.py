@@ -1,10 +1,7 @@
 """Spectra -> ranked, distinct molecules, of the formula that is known or that mass and fragments suggest.
 
-Notable:
-- Each spectrum gets a pool of samples. It is encoded once, its prompt is read once, and rows that have ended leave the
-  batch. Rows that the formula leads into a dead end go on as copies of others of their spectrum.
-- The noise of sampling is the same for every spectrum, so that answers depend neither on the batch nor on chance.
-- Without formula, the likeliest formulas share the pool, and the model is told each as if it were known.
+Each spectrum gets a pool of samples. Without formula, the likeliest formulas share the pool, and the model is told
+each as if it were known.
 """
 
 from collections import Counter
@@ -24,15 +21,14 @@ from .chemistry_spec2mol import (
     morgan_fingerprint,
     precursor_mz,
 )
-from .formula_constraint_spec2mol import DEAD, Derivations, number_of_electrons, read_formula
+from .formula_constraint_spec2mol import Derivations, number_of_electrons, read_formula
 from .formulas_spec2mol import rank_formulas
 from .ranking_spec2mol import FEATURES, pool_features, rank
+from .sampling_spec2mol import Query, Sample, sample_molecules
 
 FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instruments err by less, mistakes by more
 MAX_FORMULAS = 5  # that share a pool
 MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
-
-REVIVAL = 8  # tokens after which dead samples go on as copies; at fixed places, whatever else is in the batch
 
 
 class Candidate(NamedTuple):
@@ -55,16 +51,6 @@ class Candidates(list):
     def __init__(self, candidates: Iterable[Candidate] = (), problem: str | None = None):
         super().__init__(candidates)
         self.problem = problem
-
-
-class Query(NamedTuple):
-    """What the model is asked: a spectrum as the feature extractor takes it, the formula that the answers must have
-    (with the molecule's charge; None for any), the log probability of that formula, and how many samples to draw."""
-
-    spectrum: dict
-    formula: str | None
-    formula_score: float
-    samples: int
 
 
 class Pool(NamedTuple):
@@ -91,13 +77,6 @@ class EncodedQueries(NamedTuple):
     last_hidden_state: torch.Tensor
     attention_mask: torch.Tensor
     fingerprint_logits: torch.Tensor
-
-
-class Sample(NamedTuple):
-    """SELFIES symbols, and their log likelihood with the end behind them, without the constraint (natural log)."""
-
-    ids: tuple[int, ...]
-    log_likelihood: float
 
 
 def predict_molecules(
@@ -236,7 +215,7 @@ def molecule_formula(spectrum: Mapping) -> str:
     return formula
 
 
-# Sampling
+# Encoding
 
 
 @torch.inference_mode()
@@ -250,69 +229,6 @@ def encode_queries(model, processor, queries: Sequence[Query]) -> EncodedQueries
     elif base.structure_head is not None and not base.structure_head.is_untrained:
         logits = base.structure_head(output.soft_tokens)[0]
     return EncodedQueries(output.soft_tokens, output.last_hidden_state, output.attention_mask, logits)
-
-
-@torch.inference_mode()
-def sample_molecules(
-    model, processor, queries: Sequence[Query], soft_tokens: torch.Tensor, max_new_tokens: int = 256
-) -> list[list[Sample]]:
-    """For each query those of its samples that came to an end."""
-    tokenizer, forbidden = processor.tokenizer, model.generation_config.suppress_tokens
-    prompt = torch.tensor(processor.prompt, device=model.device).expand(len(queries), -1)
-    output = model(input_ids=prompt, soft_tokens=soft_tokens, use_cache=True, logits_to_keep=1)
-    cache = output.past_key_values
-    longest = min(max_new_tokens, model.config.text_config.max_position_embeddings - prompt.shape[1])
-
-    # Rows: the query and number of each sample, its derivation, symbols and log likelihood
-    counts = [query.samples for query in queries]
-    owner = np.repeat(np.arange(len(queries)), counts)
-    number = np.concatenate([np.arange(n) for n in counts])
-    derivations = Derivations(tokenizer, [query.formula for query in queries]).select(owner)
-    ids = np.zeros((len(owner), longest), np.int64)
-    likelihood = np.zeros(len(owner))
-    running, dead = np.ones(len(owner), bool), np.zeros(len(owner), bool)
-    cache.batch_select_indices(torch.from_numpy(owner).to(model.device))
-    logits = output.logits[owner, -1]
-
-    pools = [[] for _ in queries]
-    for step in range(longest):
-        log_p = logits.float().log_softmax(-1)
-        log_p[:, forbidden] = -torch.inf
-        # The largest of log p plus Gumbel noise is a sample from p. That of a sample depends on its number alone.
-        noise = torch.from_numpy(np.random.default_rng(step).gumbel(size=(max(counts), log_p.shape[1]))).float()
-        chosen = (derivations.constrain(log_p) + noise[number].to(log_p.device)).argmax(-1)
-        ids[:, step] = chosen.cpu().numpy()
-        likelihood += log_p.gather(1, chosen[:, None])[:, 0].double().cpu().numpy()
-        derivations.advance(ids[:, step])
-        ended = running & (ids[:, step] == tokenizer.eos_token_id)
-        for row in np.flatnonzero(ended):
-            pools[owner[row]].append(Sample(tuple(ids[row, :step].tolist()), float(likelihood[row])))
-        dead |= derivations.phase == DEAD
-        running &= ~ended & ~dead
-        if not running.any():
-            break
-        revives = bool(step % REVIVAL == 0 and dead.any())
-        if revives or (running | dead).mean() < 0.9:  # Copying the cache costs about as much as a step.
-            source = _surviving_rows(running, dead, owner, number, revives)
-            rows = np.flatnonzero(source >= 0)
-            source = source[rows]
-            owner, number, running, dead = owner[rows], number[rows], running[source], dead[source]
-            derivations, ids, likelihood = derivations.select(source), ids[source], likelihood[source]
-            chosen = chosen[source]
-            cache.batch_select_indices(torch.from_numpy(source).to(model.device))
-        logits = model(input_ids=chosen[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
-    return pools
-
-
-def _surviving_rows(running, dead, owner, number, revives: bool):
-    """For each row the one that it goes on from: itself, for a dead row that is revived another of its query, -1 for
-    none."""
-    source = np.where(running | (dead & (not revives)), np.arange(len(owner)), -1)
-    for row in np.flatnonzero(dead & revives):
-        others = np.flatnonzero(running & (owner == owner[row]))
-        if len(others):
-            source[row] = others[number[row] % len(others)]
-    return source
 
 
 # Pooling
@@ -391,8 +307,6 @@ __all__ = [
     "Candidates",
     "EncodedQueries",
     "Pool",
-    "Query",
-    "Sample",
     "draw_pools",
     "encode_queries",
     "mass_error_ppm",
@@ -402,5 +316,4 @@ __all__ = [
     "pool_molecules",
     "predict_molecules",
     "rank_pool",
-    "sample_molecules",
 ]
