@@ -1,8 +1,8 @@
 """Pools of samples of what the model writes, each of the formula that its query asks for.
 
 Notable:
-- The prompt of a query is read once. Rows of the batch are texts, not samples: samples that wrote
-  the same so far share their row, and part where their noise tells them to.
+- The prompt of a query is read once. Rows of the batch are texts, not samples: samples that wrote the same so far
+  share their row, and part where their noise tells them to.
 - Texts that have ended leave the batch. Samples that the formula leads into a dead end go on with the texts of others
   of their query.
 - The noise of sampling is the same for every query, so that answers depend neither on the batch nor on chance.
@@ -149,7 +149,9 @@ def sample_molecules(
         if step % REVIVAL == 0:
             _revive(running, dead, row, owner, number)
         cache.batch_select_indices(torch.from_numpy(origin).to(model.device))
-        output = model(input_ids=torch.from_numpy(read)[:, None].to(model.device), past_key_values=cache, use_cache=True)
+        output = model(
+            input_ids=torch.from_numpy(read)[:, None].to(model.device), past_key_values=cache, use_cache=True
+        )
     return pools
 
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from transformers import PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from .modeling_dreams import DreamsForSpectralEmbedding
+from .pipeline_spec2mol import SpectrumToMoleculePipeline
 from .processing_spec2mol import Spec2MolProcessor
 
 AUTO_MAPS = {
@@ -34,6 +36,12 @@ AUTO_MAPS = {
         "AutoModel": "modeling_unimol.UniMolModel",
         "AutoFeatureExtractor": "feature_extraction_spec2mol.Spec2MolFeatureExtractor",
     },
+}
+PIPELINES = {
+    "spectrum-to-molecule": {
+        "impl": "pipeline_spec2mol.SpectrumToMoleculePipeline",
+        "pt": ["AutoModelForCausalLM"],
+    }
 }
 
 
@@ -66,5 +74,9 @@ def save_for_hub(
             halves.setdefault(weight.data_ptr(), weight.half())
         weights = {name: halves[weight.data_ptr()] for name, weight in model.state_dict().items()}
     Path(folder).mkdir(parents=True, exist_ok=True)  # Where this is a file, save_pretrained would only log it.
+    encoder = getattr(model.config, "encoder_config", None)
+    if encoder is not None and encoder.model_type == "dreams":  # It reads spectra.
+        model.config.custom_pipelines = PIPELINES
+        custom_object_save(SpectrumToMoleculePipeline, folder)
     model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)

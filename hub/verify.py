@@ -82,6 +82,8 @@ def check_files(folder: Path):
         raise VerificationError(f"config.json: its auto_map lacks {', '.join(sorted(absent))}")
 
     wanted = {f"{reference.split('.')[0]}.py": "the auto_map of config.json" for reference in auto_map.values()}
+    for task, parts in config.get("custom_pipelines", {}).items():
+        wanted[f"{parts['impl'].split('.')[0]}.py"] = f"the pipeline {task} of config.json"
     checked = set()
     while left := wanted.keys() - checked:
         name = min(left)

@@ -1,6 +1,7 @@
 """Saved folders load by the Auto classes in a fresh process where spec2mol is not installed."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,8 @@ from spec2mol import (
     DreamsForSpectralEmbedding,
     Spec2MolFeatureExtractor,
     Spec2MolForConditionalGeneration,
+    load_model,
+    predict_molecules,
 )
 from spec2mol.hub.fresh_process import SUSPECTS
 from spec2mol.hub.verify import expect, run_fresh_process, verify
@@ -31,8 +34,10 @@ SHIPPED = {
     "configuration_spec2mol.py",
     "distributed_spec2mol.py",
     "feature_extraction_spec2mol.py",
+    "formula_constraint_spec2mol.py",
     "formula_weights_spec2mol.py",
     "formulas_spec2mol.py",
+    "generation_spec2mol.py",
     "modeling_conditions.py",
     "modeling_dreams.py",
     "modeling_gin.py",
@@ -43,7 +48,10 @@ SHIPPED = {
     "modeling_spec2mol.py",
     "modeling_unimol.py",
     "molecules_spec2mol.py",
+    "pipeline_spec2mol.py",
     "processing_spec2mol.py",
+    "ranking_spec2mol.py",
+    "sampling_spec2mol.py",
 }
 LIBRARIES = set(
     "accelerate datasets evaluate huggingface_hub ijson matchms numpy pandas peft pyarrow pyteomics rdkit rich "
@@ -93,6 +101,49 @@ def test_half_precision_files_load_in_full_precision(tmp_path):
     for name, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, expected[name].half().float())
+
+
+def test_pipeline(saved, tmp_path):
+    """A spectrum, a file and both, where spec2mol is not installed; also what cannot be answered."""
+    folder, _ = saved
+    ethanol = {"mzs": [31.0178], "intensities": [1.0], "precursor_mz": 47.0491}
+    ethanol |= {"adduct": "[M+H]+", "ion_mode": "positive"}
+    others = [{"precursor_mz": 75.0804, "collision_energy": 20.0}, {"formula": "C3H8O"}, {"formula": "C2H6O"}]
+    spectra = [ethanol | other for other in others]
+    lines = []
+    for spectrum in spectra:
+        fields = {"PEPMASS": "precursor_mz", "ADDUCT": "adduct", "FORMULA": "formula"}
+        lines += ["BEGIN IONS", "IONMODE=positive", "CHARGE=1+"]
+        lines += [f"{field}={spectrum[name]}" for field, name in fields.items() if name in spectrum]
+        lines += ["COLLISION_ENERGY=20.0 eV"] if "collision_energy" in spectrum else []
+        lines += ["31.0178 1.0", "END IONS", ""]
+    (tmp_path / "spectra.mgf").write_text("\n".join(lines))
+    script = f"""
+import json, sys
+sys.modules["spec2mol"] = None  # importing it fails
+import torch
+from transformers import pipeline
+torch.set_num_threads(1)
+answer = pipeline("spectrum-to-molecule", model=r"{folder}", trust_remote_code=True, device="cpu", num_samples=8)
+spectra = json.loads('{json.dumps(spectra)}')
+answers = [answer(spectra[0], top_k=3), answer("spectra.mgf", top_k=3), answer([spectra[0], "spectra.mgf"], top_k=3)]
+print(json.dumps(answers))
+"""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-I", "-c", script]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    one, file, both = json.loads(run.stdout.splitlines()[-1])
+    assert one and both == [one, file]
+    expected = [
+        [candidate._asdict() for candidate in candidates]
+        for candidates in predict_molecules(*load_model(str(folder)), spectra, top_k=3, num_samples=8)
+    ]
+    assert [bool(answers) for answers in expected] == [True, False, True]
+    for given, answers in zip(file, expected, strict=True):
+        scores = [[answer.pop("score") for answer in ranked] for ranked in (given, answers)]
+        assert given == answers and scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert "spectrum 1: formula C3H8O: as [M+H]+ it has m/z 61.0648" in run.stderr
 
 
 def test_heads_of_the_encoder(tmp_path):
@@ -154,7 +205,8 @@ def test_core_imports_only_what_a_stranger_has(path):
         else:
             package = module.partition(".")[0]
             assert package != "__future__"  # Annotations as strings break `config: Spec2MolConfig`.
-            assert package in allowed or (package in {"rdkit", "selfies"} and guarded), package
+            optional = {"rdkit", "selfies"} | ({"matchms", "spec2mol"} if path.stem == "pipeline_spec2mol" else set())
+            assert package in allowed or (package in optional and guarded), package
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)

@@ -1,0 +1,195 @@
+"""Speed of ranked answers: `predict_molecules` against plain `generate` of one spectrum with a naive constraint.
+
+    python benchmarks/generation_throughput.py --data ../shared/data/massbank/val.parquet --limit 24
+
+Three ways of drawing samples of the formula that is given and ranking what is valid, on the same spectra, timed in
+turns, so that what else runs on the machine slows all of them alike:
+
+- naive: `model.generate(do_sample=True, num_return_sequences=...)` for one spectrum after the other, with a logits
+  processor that reads every text from its start at each step;
+- incremental: the same with `FormulaConstraint`, which goes on from where it was;
+- batched: `predict_molecules`.
+
+Then a batch of the last is run once more under timers, to say where its time goes.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from spec2mol import generation_spec2mol as generation
+from spec2mol import load_model, predict_molecules
+from spec2mol import sampling_spec2mol as sampling
+from spec2mol.data.examples import SPECTRUM_COLUMNS
+from spec2mol.formula_constraint_spec2mol import Derivations, FormulaConstraint
+from spec2mol.loading import DEFAULT_MODEL
+
+TOP_K = 10
+SAMPLES = 32
+VARIANTS = ("naive", "incremental", "batched")
+
+
+class NaiveConstraint(FormulaConstraint):
+    def __call__(self, input_ids, scores):
+        self.ids = None  # nothing to go on from
+        return super().__call__(input_ids, scores)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="parquet file of spectra with formulas")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or Hub name (default: the shipped checkpoint)")
+    parser.add_argument("--limit", type=int, default=64, help="spectra, evenly spaced (default: 64)")
+    parser.add_argument("--batch-size", type=int, default=16, help="spectra in a batch (default: 16)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    spectra = read_spectra(args.data, args.limit)
+    model, processor = load_model(args.model)
+    batches = [spectra[i : i + args.batch_size] for i in range(0, len(spectra), args.batch_size)]
+    for variant in VARIANTS:
+        answer(variant, model, processor, spectra[:1])  # Warm up
+
+    seconds, answered, written = dict.fromkeys(VARIANTS, 0.0), Counter(), Counter()
+    for batch in batches:
+        for variant in VARIANTS:
+            start = time.perf_counter()
+            answers = answer(variant, model, processor, batch)
+            seconds[variant] += time.perf_counter() - start
+            answered[variant] += sum(map(bool, answers))
+            written[variant] += sum(map(len, answers))
+
+    print(
+        f"{args.model}: top {TOP_K} of {SAMPLES} samples for {len(spectra)} spectra of {args.data.name}, formula given"
+    )
+    print(f"{args.threads} threads, torch {torch.__version__}; batches of {args.batch_size} spectra\n")
+    print(f"{'':12}{'s/spectrum':>11}{'spectra/s':>11}{'answered':>10}{'answers':>9}{'peak memory, MiB':>18}")
+    for variant in VARIANTS:
+        memory = measure_peak_memory(variant, args, batches[len(batches) // 2])
+        print(
+            f"{variant:12}{seconds[variant] / len(spectra):11.3f}{len(spectra) / seconds[variant]:11.2f}"
+            f"{answered[variant]:10}{written[variant] / len(spectra):9.1f}{memory:18,.0f}"
+        )
+    print(f"\nbatched: {seconds['naive'] / seconds['batched']:.1f} x naive, ", end="")
+    print(f"{seconds['incremental'] / seconds['batched']:.1f} x incremental\n")
+
+    print(f"where the time of a batch of {len(batches[0])} goes:")
+    for part, share in profile(model, processor, batches[0]).items():
+        print(f"{part:40}{share:6.0%}")
+
+
+def read_spectra(path: Path, limit: int) -> list[dict]:
+    names = [name for name in pq.read_schema(path).names if name in SPECTRUM_COLUMNS]
+    rows = pq.read_table(path, columns=names).to_pylist()
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+
+
+def answer(variant: str, model, processor, spectra) -> list:
+    if variant == "batched":
+        return list(predict_molecules(model, processor, spectra, TOP_K, len(spectra), SAMPLES))
+    return [answer_plainly(variant, model, processor, spectrum) for spectrum in spectra]
+
+
+def answer_plainly(variant, model, processor, spectrum) -> list:
+    queries, _ = generation.plan_queries(processor, spectrum, SAMPLES)
+    if not queries:
+        return []
+    (query,) = queries
+    constraint = (NaiveConstraint if variant == "naive" else FormulaConstraint)(processor.tokenizer, [query.formula])
+    inputs = processor(spectra=[spectrum], return_tensors="pt")
+    output = model.generate(
+        **inputs,
+        logits_processor=[constraint],
+        do_sample=True,
+        num_return_sequences=SAMPLES,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    ids = output.sequences[:, inputs["input_ids"].shape[1] :]
+    scores = torch.stack(output.logits, 1).log_softmax(-1).gather(2, ids[..., None])[..., 0].double()
+    pool, end = [], processor.tokenizer.eos_token_id
+    for row, likelihoods in zip(ids.tolist(), scores.tolist(), strict=True):
+        if end in row and processor.tokenizer.unk_token_id not in row:
+            length = row.index(end)
+            pool.append(sampling.Sample(tuple(row[:length]), sum(likelihoods[: length + 1])))
+    encoded = generation.encode_queries(model, processor, [query])
+    candidates, features = generation.pool_molecules(model, processor, [query], [pool], encoded)
+    pool = generation.Pool(candidates, features, encoded.soft_tokens, None)
+    return generation.rank_pool(pool, model.config.ranking)[:TOP_K]
+
+
+def profile(model, processor, spectra) -> dict[str, float]:
+    """Shares of the time of `predict_molecules`; each part without those inside it."""
+    parts = {
+        "language model: matrix products": (torch.nn.functional, "linear"),
+        "language model: attention": (_attention_class(model), "_attn"),
+        "language model: the rest": (model.language_model, "forward"),
+        "cache: new tokens": (sampling.RoomyLayer, "update"),
+        "cache: change of rows": (sampling.RoomyLayer, "batch_select_indices"),
+        "constraint: reading symbols": (Derivations, "advance"),
+        "constraint: masking logits": (Derivations, "constrain"),
+        "encoder and projector": (model.model, "forward"),
+        "drawing and bookkeeping": (generation, "sample_molecules"),
+        "planning": (generation, "plan_queries"),
+        "ranking: SELFIES to molecules": (processor, "decode_molecules"),
+        "ranking: matching head": (generation, "match_scores"),
+        "ranking: the rest": (generation, "pool_molecules"),
+    }
+    seconds, open_parts = Counter(), []
+
+    def timed(part, function):
+        def call(*args, **kwargs):
+            start = time.perf_counter()
+            open_parts.append(0.0)
+            result = function(*args, **kwargs)
+            took, inside = time.perf_counter() - start, open_parts.pop()
+            seconds[part] += took - inside
+            if open_parts:
+                open_parts[-1] += took
+            return result
+
+        return call
+
+    originals = {}
+    for part, (owner, name) in parts.items():
+        if owner is not None:
+            originals[part] = getattr(owner, name)
+            setattr(owner, name, timed(part, originals[part]))
+    start = time.perf_counter()
+    answer("batched", model, processor, spectra)
+    total = time.perf_counter() - start
+    for part, original in originals.items():
+        setattr(*parts[part], original)
+    return {part: seconds[part] / total for part in parts} | {"anything else": 1 - sum(seconds.values()) / total}
+
+
+def _attention_class(model):
+    modules = model.language_model.modules()
+    return next((type(module) for module in modules if hasattr(module, "_attn")), None)
+
+
+def measure_peak_memory(variant: str, args, spectra) -> float:
+    """MiB of a fresh process that answers a batch, model and libraries included."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_peak_memory, variant, args.model, args.threads, spectra).result()
+
+
+def _peak_memory(variant, model, threads, spectra):
+    torch.set_num_threads(threads)
+    answer(variant, *load_model(model), spectra)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes of what ru_maxrss counts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+from spec2mol.formula_constraint_spec2mol import DEAD, Derivations
+from spec2mol.generation_spec2mol import encode_queries
+from spec2mol.sampling_spec2mol import Query, RoomyLayer, sample_molecules
+from tests import builders
+
+FORMULAS = [None, "C6H15NS", "C2H6O", "C8H10N2O3S"]
+SAMPLES = 8
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model that half knows its molecules, so that it writes all sorts of things."""
+    return builders.trained(steps=25)
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return [Query(s, f, 0.0, SAMPLES) for s, f in zip(builders.spectra(), FORMULAS, strict=True)]
+
+
+@torch.no_grad()
+def one_sample(model, processor, query, soft_tokens, number):
+    """Its symbols and likelihood, or None if it dies: read from the start at every step, without cache and batch."""
+    tokenizer, ids, likelihood = processor.tokenizer, [], 0.0
+    while len(processor.prompt) + len(ids) < 64:
+        inputs = torch.tensor([[*processor.prompt, *ids]])
+        log_p = model(input_ids=inputs, soft_tokens=soft_tokens[None]).logits[:, -1].log_softmax(-1)
+        log_p[:, model.generation_config.suppress_tokens] = -torch.inf
+        derivation = Derivations(tokenizer, [query.formula])
+        for token in ids:
+            derivation.advance(np.array([token]))
+        if derivation.phase[0] == DEAD:
+            return None
+        noise = np.random.default_rng(len(ids)).gumbel(size=(SAMPLES, log_p.shape[1]))[number]
+        token = (derivation.constrain(log_p)[0] + torch.from_numpy(noise).float()).argmax().item()
+        likelihood += log_p[0, token].item()
+        if token == tokenizer.eos_token_id:
+            return tuple(ids), likelihood
+        ids.append(token)
+    return None
+
+
+def test_samples_are_those_drawn_one_by_one(trained, queries):
+    """Samples that die go on as others, which is another text than they have alone: the rest must be there."""
+    model, processor = trained
+    soft_tokens = encode_queries(model, processor, queries).soft_tokens
+    pools = sample_molecules(model, processor, queries, soft_tokens)
+    died = 0
+    for query, tokens, pool in zip(queries, soft_tokens, pools, strict=True):
+        alone = [one_sample(model, processor, query, tokens, number) for number in range(SAMPLES)]
+        died += alone.count(None)
+        left = list(pool)
+        for ids, likelihood in filter(None, alone):
+            match = next(sample for sample in left if sample.ids == ids)
+            left.remove(match)
+            assert match.log_likelihood == pytest.approx(likelihood, abs=1e-4)
+        assert len(left) <= alone.count(None)
+    assert 0 < died < 3 * SAMPLES
+
+
+def test_pools_do_not_depend_on_the_batch(trained, queries):
+    model, processor = trained
+    soft_tokens = encode_queries(model, processor, queries).soft_tokens
+    together = sample_molecules(model, processor, queries, soft_tokens)
+    for row, pool in enumerate(together):
+        (alone,) = sample_molecules(model, processor, queries[row : row + 1], soft_tokens[row : row + 1])
+        assert [sample.ids for sample in alone] == [sample.ids for sample in pool]
+
+
+def test_a_query_of_few_samples_gets_the_first_of_many(trained, queries):
+    model, processor = trained
+    free = queries[0]
+    soft_tokens = encode_queries(model, processor, [free, free]).soft_tokens
+    few, many = sample_molecules(model, processor, [free._replace(samples=3), free], soft_tokens)
+    assert {sample.ids for sample in few} <= {sample.ids for sample in many} and len(few) == 3
+
+
+def test_no_longer_than_asked_for(trained, queries):
+    model, processor = trained
+    pools = sample_molecules(model, processor, queries, encode_queries(model, processor, queries).soft_tokens, 5)
+    assert all(len(sample.ids) < 5 for pool in pools for sample in pool)
+
+
+def test_cache_with_room_holds_what_the_plain_one_does():
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    roomy, plain = (Cache(layer_class_to_replicate=layer) for layer in (RoomyLayer, DynamicLayer))
+    rows = 3
+
+    def both(method, *args):
+        for cache in (roomy, plain):
+            getattr(cache, method)(*args)
+
+    for step in range(150):
+        states = torch.randn(2, rows, 2, 5 if step == 0 else 1, 4, generator=generator)
+        for ours, theirs in zip(roomy.update(*states, 0), plain.update(*states, 0), strict=True):
+            assert torch.equal(ours, theirs)
+        change = rng.integers(6)
+        if change == 0:
+            rows = int(rng.integers(1, 12))
+            both("batch_select_indices", torch.from_numpy(rng.integers(len(states[0]), size=rows)))
+        elif change == 1:
+            both("reorder_cache", torch.from_numpy(rng.permutation(rows)))
+        elif change == 2 and rows < 6:
+            both("batch_repeat_interleave", 2)
+            rows *= 2
+        elif change == 3:
+            both("crop", -1)
+        assert roomy.get_seq_length() == plain.get_seq_length()
+
+
+@torch.no_grad()
+def test_beam_search_with_room_is_that_without(trained):
+    model, processor = trained
+    inputs = processor(spectra=builders.spectra(), return_tensors="pt")
+    write = partial(model.generate, **inputs, num_beams=4, num_return_sequences=4, max_new_tokens=40)
+    assert torch.equal(write(past_key_values=Cache(layer_class_to_replicate=RoomyLayer)), write())
