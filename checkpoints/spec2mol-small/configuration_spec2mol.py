@@ -82,6 +82,77 @@ class DreamsConfig(PreTrainedConfig):
 
 
 @strict
+class UniMolConfig(PreTrainedConfig):
+    r"""
+    Configuration of the Uni-Mol encoder of 3D conformers; the defaults are those of the released model without
+    hydrogens (Zhou et al., ICLR 2023), which 3D-MoLM uses.
+
+    vocab_size (`int`): atom ids: `molecules_spec2mol.ATOM_SYMBOLS` and the mask of the original's pre-training.
+    num_gaussians (`int`): Gaussians that a distance is described by.
+    """
+
+    model_type = "unimol"
+    base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
+
+    vocab_size: int = 31
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 15
+    num_attention_heads: int = 64
+    num_gaussians: int = 128
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    pad_token_id: int = 0
+
+
+@strict
+class GinConfig(PreTrainedConfig):
+    r"""
+    Configuration of the GIN encoder of molecular graphs; the defaults are LLaMo's (Park et al., NeurIPS 2024), over
+    the features of the Open Graph Benchmark.
+
+    atom_feature_sizes, bond_feature_sizes (`list[int]`): categories of each feature, as `molecules_spec2mol` has them.
+    """
+
+    model_type = "gin"
+    base_config_key = "encoder_config"
+    keys_to_ignore_at_inference = ["last_hidden_state", "hidden_states", "attention_mask"]
+
+    hidden_size: int = 300
+    num_hidden_layers: int = 5
+    hidden_dropout_prob: float | int = 0.0
+    atom_feature_sizes: list[int] = field(default_factory=lambda: [119, 5, 12, 12, 10, 6, 6, 2, 2])
+    bond_feature_sizes: list[int] = field(default_factory=lambda: [5, 6, 2])
+
+
+@strict
+class MultilevelConfig(PreTrainedConfig):
+    r"""
+    Configuration of the projector with queries for every level of a graph encoder, its embeddings included, and for
+    functional groups; the defaults are LLaMo's. The model's `num_query_tokens` is the number of all of them.
+
+    num_level_queries, num_motif_queries (`int`): queries for each level, and for functional groups; 0 = read none of
+        these.
+    num_motif_features (`int`): of a functional group, as `molecules_spec2mol` describes it.
+    num_mlp_layers (`int`): depth of the MLP from what was read to soft tokens.
+    share_level_attention (`bool`): one attention for all levels, as in the published weights.
+    """
+
+    model_type = "spec2mol_multilevel"
+    base_config_key = "projector_config"
+
+    num_level_queries: int = 4
+    num_motif_queries: int = 4
+    num_motif_features: int = 73
+    num_attention_heads: int = 4
+    num_mlp_layers: int = 2
+    share_level_attention: bool = False
+
+
+@strict
 class ConditionConfig(PreTrainedConfig):
     r"""
     Configuration of the condition tokens: what a query says beside its peaks. The vocabularies themselves are the
@@ -106,12 +177,14 @@ class ConditionConfig(PreTrainedConfig):
 @strict
 class StructureConfig(PreTrainedConfig):
     r"""
-    Configuration of the structure head, which predicts the molecule's fingerprint and element counts from the soft
-    tokens: auxiliary losses in training, and a fast score of candidates.
+    Configuration of what is predicted of the structure before any of it is written. The structure head predicts
+    fingerprint and element counts from the soft tokens: auxiliary losses in training, and a fast score of candidates.
+    Fingerprint tokens tell the language model the fingerprint that the encoder by itself expects.
 
     fingerprint_size (`int`): bits of the Morgan fingerprint, radius 2.
     num_elements (`int`): elements that are counted, in the feature extractor's order.
-    hidden_size (`int`): width of the hidden layer.
+    hidden_size (`int`): width of the structure head's hidden layer.
+    num_tokens (`int`): fingerprint tokens; 0 = none.
     """
 
     model_type = "spec2mol_structure"
@@ -120,6 +193,7 @@ class StructureConfig(PreTrainedConfig):
     fingerprint_size: int = 2048
     num_elements: int = 13
     hidden_size: int = 512
+    num_tokens: int = 0
 
 
 @strict
@@ -128,15 +202,18 @@ class Spec2MolConfig(PreTrainedConfig):
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
     x 768 with 32 queries and cross-attention in every second layer, and ChemGPT-4.7M.
 
-    encoder_config: the spectrum encoder, or None for a language model alone.
+    encoder_config: the encoder of spectra or of molecules, or None for a language model alone.
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
     text_config: any causal language model.
-    structure_config: the structure head on the soft tokens, or None.
+    structure_config: the structure head and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
-    num_query_tokens (`int`): soft tokens for each input.
+    num_query_tokens (`int`): soft tokens that the projector makes of each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
+    contrast_temperature (`float`): cosines are divided by it when a Q-Former compares; None = it is learned. 3D-MoLM
+        has 0.1.
+    normalize_encoder (`bool`): a LayerNorm between the encoder and a Q-Former, as BLIP-2 and 3D-MoLM have it.
     """
 
     model_type = "spec2mol"
@@ -157,25 +234,46 @@ class Spec2MolConfig(PreTrainedConfig):
     num_query_tokens: int = 32
     soft_token_id: int = 4
     contrast_size: int = 256
+    contrast_temperature: float | int | None = None
+    normalize_encoder: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         if isinstance(self.projector_config, dict):
-            self.projector_config = {"use_qformer_text_input": True} | self.projector_config
+            self.projector_config = {"model_type": "blip_2_qformer"} | self.projector_config
+            if self.projector_config["model_type"] == "blip_2_qformer":
+                self.projector_config = {"use_qformer_text_input": True} | self.projector_config
         super().__post_init__(**kwargs)
         if self.encoder_config is None and (self.projector_config, self.condition_config) != (None, None):
             raise ValueError("without encoder_config, projector_config and condition_config must be None as well")
         if self.encoder_config is not None and self.projector_config is None:
             raise ValueError("encoder_config needs a projector_config")
-        if self.projector_config is not None:
+        if self.projector_config is not None and self.projector_config.model_type == "blip_2_qformer":
             self.projector_config.encoder_hidden_size = self.encoder_config.hidden_size
             self.projector_config.vocab_size = self.text_config.vocab_size
             self.projector_config.pad_token_id = self.text_config.pad_token_id
 
+    @property
+    def num_soft_tokens(self) -> int:
+        """The projector's, and the fingerprint tokens."""
+        return self.num_query_tokens + (self.structure_config.num_tokens if self.structure_config else 0)
+
 
 AutoConfig.register("dreams", DreamsConfig, exist_ok=True)
+AutoConfig.register("gin", GinConfig, exist_ok=True)
+AutoConfig.register("spec2mol_multilevel", MultilevelConfig, exist_ok=True)
+AutoConfig.register("unimol", UniMolConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
 AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
-__all__ = ["CHEMGPT_4_7M", "ConditionConfig", "DreamsConfig", "Spec2MolConfig", "StructureConfig"]
+__all__ = [
+    "CHEMGPT_4_7M",
+    "ConditionConfig",
+    "DreamsConfig",
+    "GinConfig",
+    "MultilevelConfig",
+    "Spec2MolConfig",
+    "StructureConfig",
+    "UniMolConfig",
+]

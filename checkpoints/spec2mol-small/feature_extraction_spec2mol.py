@@ -1,4 +1,4 @@
-"""Spectra -> padded tensors: the one feature extractor of the package."""
+"""Spectra, or molecules -> padded tensors: the one feature extractor of the package."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from transformers.utils import logging
 
 from .chemistry_spec2mol import ADDUCTS, parse_formula
 from .formulas_spec2mol import FRAGMENT_ELEMENTS, explain_peaks
+from .molecules_spec2mol import FEATURIZERS
 
 logger = logging.get_logger(__name__)
 
@@ -45,10 +46,14 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         conditions: also return the condition tensors that `Spec2MolModel` reads.
         adducts, instrument_types, elements: vocabularies of the conditions; id 0 is unknown. They travel with a saved
             model, so that later versions may extend the defaults.
+        molecules: for an encoder that reads molecules instead of spectra, how: one of the `FEATURIZERS` of
+            `molecules_spec2mol`; all other arguments are then without meaning.
     """
 
     model_input_names = ["peaks", "peaks_mask", "fragment_counts"]
     model_input_names += ["condition_ids", "condition_values", "formula_counts", "condition_mask"]
+    model_input_names += ["atom_ids", "coordinates", "atoms_mask"]
+    model_input_names += ["atom_features", "bonds", "bond_features", "bonds_mask", "motif_features", "motif_mask"]
 
     def __init__(
         self,
@@ -59,9 +64,12 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         adducts: Sequence[str] = tuple(ADDUCTS),
         instrument_types: Sequence[str] = INSTRUMENT_TYPES,
         elements: Sequence[str] = ELEMENTS,
+        molecules: str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if molecules is not None and molecules not in FEATURIZERS:
+            raise ValueError(f"molecules={molecules!r}, expected one of {', '.join(FEATURIZERS)}")
         self.num_peaks = num_peaks
         self.precursor_intensity = precursor_intensity
         self.explain_ppm = explain_ppm
@@ -69,13 +77,14 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
         self.adducts = list(adducts)
         self.instrument_types = list(instrument_types)
         self.elements = list(elements)
+        self.molecules = molecules
 
     def __call__(
         self, spectra, precursor_mz: float | Sequence[float] | None = None, return_tensors: str | None = None, **kwargs
     ) -> BatchFeature:
         """
         Args:
-            spectra: one spectrum or a list of them.
+            spectra: one spectrum or a list of them; with `molecules`, molecules as `molecules_spec2mol` reads them.
             precursor_mz: in Da, one for each spectrum; only for spectra given as arrays.
 
         Returns:
@@ -85,11 +94,15 @@ class Spec2MolFeatureExtractor(FeatureExtractionMixin):
             - condition_ids `(batch, 3)`: adduct, ion mode, instrument type;
             - condition_values `(batch, 2)` float32: precursor m/z in Da, collision energy in eV;
             - formula_counts `(batch, elements)` float32;
-            - condition_mask `(batch, 6)`, 1 = known, in the order of `CONDITIONS`.
+            - condition_mask `(batch, 6)`, 1 = known, in the order of `CONDITIONS`;
+            with `molecules`, what the featurizer says.
 
         Raises:
             ValueError: a spectrum without precursor m/z, or with m/z or intensities that cannot be; names its index.
         """
+        if self.molecules is not None:
+            molecules = spectra if isinstance(spectra, Sequence) and not isinstance(spectra, str) else [spectra]
+            return BatchFeature(FEATURIZERS[self.molecules](molecules), tensor_type=return_tensors)
         if isinstance(spectra, Mapping) or hasattr(spectra, "metadata") or getattr(spectra, "ndim", 0) == 2:
             spectra = [spectra]
         if np.ndim(precursor_mz) == 0:

@@ -18,6 +18,8 @@ class QFormerProjector(nn.Module):
     Contrast keeps both apart by running them separately.
     """
 
+    reads_hidden_states = False
+
     def __init__(self, config: Spec2MolConfig):
         super().__init__()
         self.config = config.projector_config
@@ -26,13 +28,17 @@ class QFormerProjector(nn.Module):
         self.query_tokens = nn.Embedding(self.num_queries, size)
         self.qformer = Blip2QFormerModel._from_config(self.config)
         self.language_projection = nn.Linear(size, config.text_config.hidden_size)
+        self.encoder_norm = nn.LayerNorm(config.encoder_config.hidden_size) if config.normalize_encoder else None
+        self.learns_temperature = self.config.use_qformer_text_input and config.contrast_temperature is None
         if self.config.use_qformer_text_input:
             self.text_embeddings = Blip2TextEmbeddings(self.config)
             self.spectrum_projection = nn.Linear(size, config.contrast_size)
             self.molecule_projection = nn.Linear(size, config.contrast_size)
             self.matching_head = nn.Linear(size, 2)
             self.generation_head = nn.Linear(size, self.config.vocab_size)
-            self.temperature = nn.Parameter(torch.tensor(0.07))
+            self.temperature = config.contrast_temperature
+            if self.learns_temperature:
+                self.temperature = nn.Parameter(torch.tensor(0.07))
 
     def forward(self, encoder_output):
         """Encoder output -> soft tokens `(batch, queries, text_config.hidden_size)`."""
@@ -108,6 +114,8 @@ class QFormerProjector(nn.Module):
         encoder_states = encoder_mask = None
         if encoder_output is not None:
             encoder_states = encoder_output.last_hidden_state
+            if self.encoder_norm is not None:
+                encoder_states = self.encoder_norm(encoder_states)
             encoder_mask = encoder_output.attention_mask[:, None, None, :].bool().expand(-1, 1, num_queries, -1)
         return self.qformer(
             query_embeds=torch.cat(parts, dim=1),

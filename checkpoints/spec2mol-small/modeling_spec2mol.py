@@ -6,6 +6,7 @@ Three models share one set of weights:
 - `Spec2MolForConditionalGeneration`: plus the language model that writes the molecule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +26,14 @@ from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
+from .modeling_gin import GinModel
+from .modeling_multilevel import MultilevelProjector
 from .modeling_qformer import QFormerProjector
-from .modeling_structure import StructureHead
+from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
+from .modeling_unimol import UniMolModel
 
-ENCODERS = {"dreams": DreamsModel}
-PROJECTORS = {"blip_2_qformer": QFormerProjector}
+ENCODERS = {"dreams": DreamsModel, "gin": GinModel, "unimol": UniMolModel}
+PROJECTORS = {"blip_2_qformer": QFormerProjector, "spec2mol_multilevel": MultilevelProjector}
 TEMPERATURE_RANGE = 0.001, 0.5  # BLIP's
 
 
@@ -38,17 +42,22 @@ class EncoderOutput(ModelOutput):
     """What a projector reads: the encoder's output with the condition tokens appended to `last_hidden_state`.
 
     last_hidden_state (`(batch, tokens, hidden)`), hidden_states (tuple of the encoder's own states, or None),
-    attention_mask (`(batch, tokens)`, 1 = real).
+    attention_mask (`(batch, tokens)`, 1 = real), fingerprint_logits (`(batch, fingerprint_size)`, that the encoder
+    expects; None without `FingerprintTokens`); of molecules, motif_features (`(batch, motifs, features)`) and
+    motif_mask (`(batch, motifs)`, 1 = real), else None.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attention_mask: torch.LongTensor | None = None
+    fingerprint_logits: torch.FloatTensor | None = None
+    motif_features: torch.FloatTensor | None = None
+    motif_mask: torch.LongTensor | None = None
 
 
 @dataclass
 class Spec2MolModelOutput(EncoderOutput):
-    """soft_tokens (`(batch, num_query_tokens, text_config.hidden_size)`), and the `EncoderOutput` they come from."""
+    """soft_tokens (`(batch, num_soft_tokens, text_config.hidden_size)`), and the `EncoderOutput` they come from."""
 
     soft_tokens: torch.FloatTensor | None = None
 
@@ -82,14 +91,18 @@ class Spec2MolPreTrainedModel(PreTrainedModel):
     main_input_name = "peaks"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ["DreamsLayer", "Blip2QFormerLayer", "GPTNeoBlock"]
+    _no_split_modules = ["DreamsLayer", "UniMolLayer", "Blip2QFormerLayer", "GPTNeoBlock"]
     _skip_keys_device_placement = ["past_key_values"]
 
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        if isinstance(module, QFormerProjector) and module.config.use_qformer_text_input:
+        if isinstance(module, QFormerProjector) and module.learns_temperature:
             init.constant_(module.temperature, 0.07)
+        elif isinstance(module, MultilevelProjector):
+            init.normal_(module.level_queries)
+            if module.config.num_motif_queries:
+                init.normal_(module.motif_queries)
 
 
 class Spec2MolModel(Spec2MolPreTrainedModel):
@@ -98,7 +111,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
 
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
-        self.encoder = self.conditions = self.projector = self.structure_head = None
+        self.encoder = self.conditions = self.fingerprint_tokens = self.projector = self.structure_head = None
         if config.encoder_config is not None:
             self.encoder = ENCODERS[config.encoder_config.model_type]._from_config(config.encoder_config)
             self.projector = PROJECTORS[config.projector_config.model_type](config)
@@ -106,6 +119,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             self.conditions = ConditionEmbeddings(config.condition_config, config.encoder_config.hidden_size)
         if config.structure_config is not None:
             self.structure_head = StructureHead(config)
+            if config.structure_config.num_tokens:
+                self.fingerprint_tokens = FingerprintTokens(config)
         self.post_init()
 
     @property
@@ -117,20 +132,41 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
         """Encoder states with the condition tokens behind them. Without condition tensors there are no such tokens."""
         states = self.encoder(
             **{name: inputs.get(name) for name in self.encoder.input_names},
-            output_hidden_states=output_hidden_states,
+            output_hidden_states=output_hidden_states or self.projector.reads_hidden_states,
             return_dict=True,
         )
         hidden, mask = states.last_hidden_state, states.attention_mask
         if self.conditions is not None and inputs.get("condition_mask") is not None:
             tokens, known = self.conditions(**{name: inputs[name] for name in self.conditions.input_names})
             hidden, mask = torch.cat([hidden, tokens], dim=1), torch.cat([mask, known], dim=1)
-        return EncoderOutput(last_hidden_state=hidden, hidden_states=states.hidden_states, attention_mask=mask)
+        logits = None
+        if self.fingerprint_tokens is not None:
+            logits = self.fingerprint_tokens.classifier(states.last_hidden_state[:, 0])  # the precursor's
+        added = {"last_hidden_state": hidden, "attention_mask": mask, "fingerprint_logits": logits}
+        return EncoderOutput(**states | added)
 
-    def forward(self, output_hidden_states=None, return_dict=None, **inputs) -> tuple | Spec2MolModelOutput:
-        """Args: the tensors of `Spec2MolFeatureExtractor`."""
+    def forward(
+        self, output_hidden_states=None, fingerprint=None, told_share=None, return_dict=None, **inputs
+    ) -> tuple | Spec2MolModelOutput:
+        """
+        Args:
+            fingerprint, told_share: of `FingerprintTokens`, in training.
+            inputs: the tensors of `Spec2MolFeatureExtractor`.
+        """
         encoded = self.encode(output_hidden_states=output_hidden_states, **inputs)
-        output = Spec2MolModelOutput(soft_tokens=self.projector(encoded), **encoded)
+        soft_tokens = self.projector(encoded)
+        if self.fingerprint_tokens is not None:
+            told = self.fingerprint_tokens(encoded.fingerprint_logits, fingerprint, told_share)
+            soft_tokens = torch.cat([soft_tokens, told.to(soft_tokens.dtype)], dim=1)
+        output = Spec2MolModelOutput(soft_tokens=soft_tokens, **encoded)
         return output if return_dict in (None, True) else output.to_tuple()
+
+    def structure_loss(self, soft_tokens, encoded: EncoderOutput, fingerprint, element_counts) -> torch.Tensor:
+        """Of the structure head, and of the encoder's own fingerprint where it expects one."""
+        loss = self.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        if encoded.fingerprint_logits is not None:
+            loss = loss + fingerprint_loss(encoded.fingerprint_logits, fingerprint)
+        return loss
 
     def get_spectrum_features(self, **inputs) -> torch.Tensor:
         """Unit vectors `(batch, num_query_tokens, contrast_size)` of the queries."""
@@ -161,6 +197,23 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             other, this = self.projector.matching_logits(repeated, ids, mask).unbind(-1)
             odds.append(this - other)
         return cosine / self.projector.temperature + torch.stack(odds)
+
+    @torch.no_grad()
+    def match(self, encoded: EncoderOutput, rows: Sequence[int], molecule_ids, molecule_mask) -> torch.Tensor:
+        """What `score` says of one spectrum for each molecule, `(molecules,)`.
+
+        Args:
+            encoded: of `encode`, `(spectra, ...)`.
+            rows: the spectrum of each molecule.
+        """
+        features = self.projector.spectrum_features(self.projector.query_states(encoded))[rows]
+        of_molecules = self.projector.molecule_features(molecule_ids, molecule_mask)
+        cosine = torch.einsum("mqc,mc->mq", features, of_molecules).amax(-1)
+        beside = EncoderOutput(
+            last_hidden_state=encoded.last_hidden_state[rows], attention_mask=encoded.attention_mask[rows]
+        )
+        other, this = self.projector.matching_logits(beside, molecule_ids, molecule_mask).unbind(-1)
+        return cosine / self.projector.temperature + this - other
 
 
 class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
@@ -193,7 +246,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
             fingerprint, element_counts: labels of `StructureHead`.
         """
         projector = self.model.projector
-        if self.training:
+        if self.training and projector.learns_temperature:
             with torch.no_grad():
                 projector.temperature.clamp_(*TEMPERATURE_RANGE)
         encoded = self.model.encode(**inputs)
@@ -226,7 +279,7 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         loss, structure_loss = contrast_loss + matching_loss + generation_loss, None
         if self.model.structure_head is not None and fingerprint is not None:
             soft_tokens = projector.language_projection(query_states)
-            structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+            structure_loss = self.model.structure_loss(soft_tokens, encoded, fingerprint, element_counts)
             loss = loss + structure_loss
 
         output = Spec2MolForPreTrainingOutput(
@@ -270,7 +323,7 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         self.generation_config = self.language_model.generation_config
         self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
         # transformers' default of 20 tokens would cut most molecules off.
-        room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_query_tokens - 1
+        room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_soft_tokens - 1
         self.generation_config.max_new_tokens = min(256, room)
         self.post_init()
 
@@ -337,23 +390,27 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         labels=None,
         fingerprint=None,
         element_counts=None,
+        told_share=None,
         logits_to_keep=0,
         **kwargs,
     ) -> tuple | CausalLMOutputWithPast:
         """
         Args:
             input_ids: `(batch, length)`; each `config.soft_token_id` is replaced by a soft token.
-            soft_tokens: `(batch, num_query_tokens, hidden)`, by default computed from the query's tensors.
+            soft_tokens: `(batch, num_soft_tokens, hidden)`, by default computed from the query's tensors.
             labels: `(batch, length)`, -100 = no loss.
             fingerprint, element_counts: labels of `StructureHead`.
+            told_share: of `FingerprintTokens`.
             kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
 
         Raises:
             ValueError: placeholders and soft tokens differ in number.
         """
         inputs = {name: kwargs.pop(name) for name in self.model.input_names if name in kwargs}
+        encoded = None
         if soft_tokens is None and inputs:
-            soft_tokens = self.model(**inputs).soft_tokens
+            encoded = self.model(**inputs, fingerprint=fingerprint, told_share=told_share)
+            soft_tokens = encoded.soft_tokens
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if soft_tokens is not None:
@@ -371,9 +428,9 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
             logits_to_keep=logits_to_keep,
             **kwargs,
         )
-        if fingerprint is None or soft_tokens is None or self.model.structure_head is None:
+        if fingerprint is None or encoded is None or self.model.structure_head is None:
             return output
-        structure_loss = self.model.structure_head.loss(soft_tokens, fingerprint, element_counts)
+        structure_loss = self.model.structure_loss(soft_tokens, encoded, fingerprint, element_counts)
         if (num_items := kwargs.get("num_items_in_batch")) is not None:
             # The language loss is this batch's share of the mean over all accumulated batches of all processes.
             structure_loss = structure_loss * (labels[:, 1:] != -100).sum() / num_items

@@ -1,4 +1,5 @@
-"""Structure head: what the soft tokens say of the molecule before any language model reads them."""
+"""What is predicted of the molecule's structure before a language model writes it: by the encoder alone, told to the
+language model as fingerprint tokens, and from the projector's soft tokens, by the structure head."""
 
 import torch
 from torch import nn
@@ -7,8 +8,49 @@ from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import mean_over_processes
 
 
+class FingerprintTokens(nn.Module):
+    """The Morgan fingerprint that the encoder expects, as further soft tokens.
+
+    A language model can learn to write molecules from fingerprints on any structures, measured or not; then a spectrum
+    needs only say which bits are likely (as in DiffMS, Bohde et al. 2025). So training may tell a part of the truth in
+    place of the encoder's expectation.
+    """
+
+    def __init__(self, config: Spec2MolConfig):
+        super().__init__()
+        self.num_tokens = config.structure_config.num_tokens
+        size, hidden_size = config.structure_config.fingerprint_size, config.text_config.hidden_size
+        self.classifier = nn.Linear(config.encoder_config.hidden_size, size)  # `DreamsForSequenceClassification`'s
+        self.embeddings = nn.Linear(size, self.num_tokens * hidden_size)
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, logits, fingerprint=None, told_share=None):
+        """
+        Args:
+            logits: of `classifier`, `(batch, fingerprint_size)`.
+            fingerprint: the true one, `(batch, fingerprint_size)`, 0 or 1, with
+            told_share: of the truth in what the tokens tell, `(batch,)`; the rest is the encoder's expectation.
+
+        Returns:
+            `(batch, num_tokens, hidden)`.
+        """
+        bits = logits.sigmoid()
+        if told_share is not None:
+            bits = torch.lerp(bits, fingerprint.to(bits.dtype), told_share[:, None].to(bits.dtype))
+        return self.norm(self.embeddings(bits).unflatten(1, (self.num_tokens, -1)))
+
+    @torch.no_grad()
+    def start_from(self, frequencies):
+        """Untrained, expect the bits' frequencies `(fingerprint_size,)`."""
+        self.classifier.bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
+
+    @property
+    def is_untrained(self) -> bool:
+        return not self.classifier.bias.any()
+
+
 class StructureHead(nn.Module):
-    """Soft tokens -> Morgan fingerprint and element counts of the molecule.
+    """The projector's soft tokens -> Morgan fingerprint and element counts of the molecule.
 
     Its loss tells every part before the language model, at every spectrum, which substructures the peaks show: a dense
     signal, where the language model's own loss is for the most part about how molecules are written.
@@ -17,14 +59,15 @@ class StructureHead(nn.Module):
     def __init__(self, config: Spec2MolConfig):
         super().__init__()
         sizes = config.structure_config
+        self.num_queries = config.num_query_tokens
         self.hidden = nn.Linear(config.text_config.hidden_size, sizes.hidden_size)
         self.fingerprint = nn.Linear(sizes.hidden_size, sizes.fingerprint_size)
         self.elements = nn.Linear(sizes.hidden_size, sizes.num_elements)
 
     def forward(self, soft_tokens):
-        """`(batch, queries, hidden)` -> logits of the fingerprint's bits `(batch, fingerprint_size)` and square roots
-        of element counts `(batch, num_elements)`."""
-        states = self.hidden(soft_tokens).relu().mean(1)
+        """`(batch, tokens, hidden)`, the projector's first -> logits of the fingerprint's bits
+        `(batch, fingerprint_size)` and square roots of element counts `(batch, num_elements)`."""
+        states = self.hidden(soft_tokens[:, : self.num_queries]).relu().mean(1)
         return self.fingerprint(states), self.elements(states)
 
     @torch.no_grad()
@@ -46,10 +89,8 @@ class StructureHead(nn.Module):
             element_counts: `(batch, num_elements)`, in the order of the feature extractor's `elements`.
         """
         bits, roots = self(soft_tokens)
-        fingerprint = fingerprint.float()
-        bits_loss = nn.functional.binary_cross_entropy_with_logits(bits.float(), fingerprint, reduction="sum")
         counts_loss = nn.functional.mse_loss(roots.float(), element_counts.float().sqrt())
-        return bits_loss / mean_over_processes(fingerprint.sum()).clamp(min=1) + counts_loss
+        return fingerprint_loss(bits, fingerprint) + counts_loss
 
     def similarity(self, soft_tokens, fingerprints):
         """Log likelihoods of molecules' fingerprints `(molecules, fingerprint_size)`, in nats:
@@ -58,4 +99,11 @@ class StructureHead(nn.Module):
         return bits @ fingerprints.float().T - nn.functional.softplus(bits).sum(1, keepdim=True)
 
 
-__all__ = ["StructureHead"]
+def fingerprint_loss(logits, fingerprint):
+    """Cross-entropy of the bits, both `(batch, fingerprint_size)`, in nats per set bit."""
+    fingerprint = fingerprint.float()
+    loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), fingerprint, reduction="sum")
+    return loss / mean_over_processes(fingerprint.sum()).clamp(min=1)
+
+
+__all__ = ["FingerprintTokens", "StructureHead", "fingerprint_loss"]

@@ -20,7 +20,7 @@ class Spec2MolProcessor(ProcessorMixin):
         feature_extractor: `Spec2MolFeatureExtractor`.
         tokenizer: a SELFIES tokenizer with start, end, padding and mask tokens; the mask token marks the place of a
             soft token.
-        num_query_tokens: of the model's config.
+        num_query_tokens: soft tokens of the model, `config.num_soft_tokens`.
     """
 
     def __init__(self, feature_extractor, tokenizer, num_query_tokens: int = 32, chat_template=None):
@@ -45,38 +45,58 @@ class Spec2MolProcessor(ProcessorMixin):
         return [*self.feature_extractor.model_input_names, "input_ids", "attention_mask"]
 
     def __call__(
-        self, spectra=None, molecules: str | Sequence[str] | None = None, return_tensors: str | None = None, **kwargs
+        self,
+        spectra=None,
+        molecules: str | Sequence | None = None,
+        text: str | Sequence[str] | None = None,
+        return_tensors: str | None = None,
+        **kwargs,
     ) -> BatchFeature:
         """
+        The queries are spectra; or molecules, if the feature extractor reads these (`feature_extractor.molecules`).
+        The answers are text, or for spectra also molecules, which become SELFIES.
+
         Args:
             spectra: what `Spec2MolFeatureExtractor` takes.
-            molecules: SMILES.
+            molecules: SMILES; as queries, whatever `molecules_spec2mol` reads.
+            text: in the words of the tokenizer.
 
         Returns:
-            The tensors of the spectra, and
-            - for spectra alone, the prompt for `generate`: input_ids, attention_mask `(batch, num_query_tokens + 1)`;
-            - for spectra and molecules, training examples: input_ids, attention_mask and labels `(batch, length)`, the
-              target ended by the end token, -100 on prompt and padding;
-            - for molecules alone, molecule_ids and molecule_mask `(batch, length)`, for comparing and matching.
+            The tensors of the queries, and
+            - for queries alone, the prompt for `generate`: input_ids, attention_mask `(batch, num_query_tokens + 1)`;
+            - for queries and answers, training examples: input_ids, attention_mask and labels `(batch, length)`, the
+              answer ended by the end token, -100 on prompt and padding;
+            - for answers alone, molecule_ids and molecule_mask `(batch, length)`, for comparing and matching.
 
         Raises:
             ValueError: neither given, different numbers of both, or a molecule that SELFIES cannot write.
         """
-        if spectra is None and molecules is None:
-            raise ValueError("give spectra, molecules or both")
         molecules = [molecules] if isinstance(molecules, str) else molecules
-        data = {} if spectra is None else dict(self.feature_extractor(spectra, **kwargs))
-        targets = None if molecules is None else [self.encode_molecule(smiles) for smiles in molecules]
-        if spectra is None:
+        reads_molecules = self.feature_extractor.molecules is not None
+        if reads_molecules and spectra is not None:
+            raise ValueError("this model reads molecules, not spectra")
+        queries, named = (molecules, None) if reads_molecules else (spectra, molecules)
+        if text is not None and named is not None:
+            raise ValueError("the answers are molecules or text, not both")
+        if text is not None:
+            targets = [self.encode_text(line) for line in ([text] if isinstance(text, str) else text)]
+        else:
+            targets = None if named is None else [self.encode_molecule(smiles) for smiles in named]
+        if queries is None and targets is None:
+            raise ValueError("give spectra, molecules or both")
+
+        data = {} if queries is None else dict(self.feature_extractor(queries, **kwargs))
+        if queries is None:
             data["molecule_ids"], data["molecule_mask"] = self.pad(targets)
             return BatchFeature(data, tensor_type=return_tensors)
 
-        batch = len(data["peaks"])
+        batch = len(next(iter(data.values())))
         if targets is None:
             data["input_ids"], data["attention_mask"] = self.pad([self.prompt] * batch)
         else:
             if len(targets) != batch:
-                raise ValueError(f"{batch} spectra but {len(targets)} molecules")
+                kind = "molecules" if text is None else "texts"
+                raise ValueError(f"{batch} {'molecules' if reads_molecules else 'spectra'} but {len(targets)} {kind}")
             data |= self.training_text(targets)
         return BatchFeature(data, tensor_type=return_tensors)
 
@@ -132,6 +152,11 @@ class Spec2MolProcessor(ProcessorMixin):
         if self.tokenizer.unk_token_id in symbols:
             raise ValueError(f"no tokens for {smiles!r}: it has atoms that the vocabulary lacks")
         return [self.tokenizer.bos_token_id, *symbols, self.tokenizer.eos_token_id]
+
+    def encode_text(self, text: str) -> list[int]:
+        """Text -> [start, tokens, end]."""
+        tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [self.tokenizer.bos_token_id, *tokens, self.tokenizer.eos_token_id]
 
     def decode_molecules(self, ids) -> list[str | None]:
         """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""

@@ -1,0 +1,319 @@
+"""Spectra -> ranked, distinct molecules, of the formula that is known or that mass and fragments suggest.
+
+Each spectrum gets a pool of samples. Without formula, the likeliest formulas share the pool, and the model is told
+each as if it were known.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .chemistry_spec2mol import (
+    ADDUCTS,
+    adduct_composition,
+    formula_mass,
+    inchikey,
+    molecular_formula,
+    morgan_fingerprint,
+    precursor_mz,
+)
+from .formula_constraint_spec2mol import Derivations, number_of_electrons, read_formula
+from .formulas_spec2mol import rank_formulas
+from .ranking_spec2mol import FEATURES, pool_features, rank
+from .sampling_spec2mol import Query, Sample, sample_molecules
+
+FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instruments err by less, mistakes by more
+MAX_FORMULAS = 5  # that share a pool
+MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
+
+
+class Candidate(NamedTuple):
+    """One proposed structure. score: log likelihood of its SELFIES given the spectrum (natural log, 0 is certain);
+    probability: that it is the right one; probability_close: that its Tanimoto similarity to the right one is at least
+    0.6 (None from a model whose ranking was not fitted)."""
+
+    smiles: str
+    inchikey: str
+    formula: str
+    score: float
+    probability: float | None = None
+    probability_close: float | None = None
+
+
+class Candidates(list):
+    """Candidates of one spectrum, best first. `problem` is a line on why there are none, or on what could not be taken
+    into account; None if there is nothing to say."""
+
+    def __init__(self, candidates: Iterable[Candidate] = (), problem: str | None = None):
+        super().__init__(candidates)
+        self.problem = problem
+
+
+class Pool(NamedTuple):
+    """What was drawn for one spectrum.
+
+    candidates: the distinct valid molecules, unranked and without probabilities.
+    features: of `pool_features`, `(candidates, len(FEATURES))`.
+    soft_tokens: `(queries, num_soft_tokens, hidden)`, of the likeliest formula first; no query, no row.
+    problem: as of `Candidates`.
+    """
+
+    candidates: list[Candidate]
+    features: np.ndarray
+    soft_tokens: torch.Tensor
+    problem: str | None
+
+
+class EncodedQueries(NamedTuple):
+    """soft_tokens `(queries, num_soft_tokens, hidden)`, and the encoder's output that they come from:
+    last_hidden_state `(queries, tokens, encoder hidden)`, attention_mask `(queries, tokens)`; fingerprint_logits
+    `(queries, fingerprint_size)`, which the encoder expects, else the structure head, of size 0 without either."""
+
+    soft_tokens: torch.Tensor
+    last_hidden_state: torch.Tensor
+    attention_mask: torch.Tensor
+    fingerprint_logits: torch.Tensor
+
+
+def predict_molecules(
+    model,
+    processor,
+    spectra: Iterable[Mapping],
+    top_k: int = 10,
+    batch_size: int = 8,
+    num_samples: int = 32,
+    constrain: bool = True,
+    ppm: float = 10.0,
+    max_new_tokens: int = 256,
+) -> Iterator[Candidates]:
+    """Yields, for each spectrum in turn, up to `top_k` candidates, best first, distinct by the first InChIKey block.
+
+    Args:
+        model: `Spec2MolForConditionalGeneration`.
+        spectra: what `Spec2MolFeatureExtractor` takes, also an endless stream.
+        batch_size: spectra at a time.
+        num_samples: drawn for each spectrum.
+        constrain: candidates have the spectrum's formula, or where none is known, one of the likeliest that mass and
+            fragments allow. False leaves the model free.
+        ppm: largest error of precursor and peaks, where the formula is not known.
+        max_new_tokens: longest SELFIES, in symbols.
+    """
+    pools = draw_pools(model, processor, spectra, batch_size, num_samples, constrain, ppm, max_new_tokens)
+    for pool in pools:
+        yield Candidates(rank_pool(pool, model.config.ranking)[:top_k], pool.problem)
+
+
+def draw_pools(
+    model,
+    processor,
+    spectra: Iterable[Mapping],
+    batch_size: int = 8,
+    num_samples: int = 32,
+    constrain: bool = True,
+    ppm: float = 10.0,
+    max_new_tokens: int = 256,
+) -> Iterator[Pool]:
+    """The pool of each spectrum in turn; arguments as of `predict_molecules`."""
+    spectra = iter(spectra)
+    while batch := list(islice(spectra, batch_size)):
+        plans = [plan_queries(processor, spectrum, num_samples, constrain, ppm) for spectrum in batch]
+        queries = [query for asked, _ in plans for query in asked]
+        encoded, samples = EncodedQueries(*torch.empty(4, 0)), []
+        if queries:
+            encoded = encode_queries(model, processor, queries)
+            samples = sample_molecules(model, processor, queries, encoded.soft_tokens, max_new_tokens)
+        first = 0
+        for asked, problem in plans:
+            own = slice(first, first := first + len(asked))
+            part = EncodedQueries(*(tensor[own] for tensor in encoded))
+            candidates, features = pool_molecules(model, processor, asked, samples[own], part)
+            yield Pool(candidates, features, part.soft_tokens, problem)
+
+
+def rank_pool(pool: Pool, weights: dict | None) -> list[Candidate]:
+    """Best first, with probabilities if `weights` are fitted ones (`config.ranking`)."""
+    if not pool.candidates:
+        return []
+    ranking = rank(pool.features, weights)
+    order = np.argsort(-ranking.scores, kind="stable")
+    if ranking.probability is None:
+        return [pool.candidates[i] for i in order]
+    names = ("probability", "probability_close")
+    pairs = np.stack([ranking.probability, ranking.probability_close], axis=1).tolist()
+    return [pool.candidates[i]._replace(**dict(zip(names, pairs[i], strict=True))) for i in order]
+
+
+# What to ask
+
+
+def plan_queries(
+    processor, spectrum, num_samples: int, constrain: bool = True, ppm: float = 10.0
+) -> tuple[list[Query], str | None]:
+    """The spectrum with its formula, or with each of the likeliest that its mass allows; none if the formula cannot be
+    the molecule's. And a line on what is wrong, or None."""
+    spectrum = processor.feature_extractor.record(spectrum)
+    free = [Query(spectrum, None, 0.0, num_samples)]
+    if not constrain:
+        return free, None
+    if spectrum.get("formula"):
+        try:
+            formula = molecule_formula(spectrum)
+            Derivations(processor.tokenizer, [formula])
+        except ValueError as error:
+            return [], str(error)
+        return [Query(spectrum, formula, 0.0, num_samples)], None
+
+    try:
+        ranked = rank_formulas(spectrum, ppm, MAX_FORMULAS)
+    except ValueError as error:
+        return free, f"answered without formula: {error}"
+    queries = []
+    for formula, score, *_ in ranked:
+        told = spectrum | {"formula": formula}
+        try:
+            formula = molecule_formula(told)
+            Derivations(processor.tokenizer, [formula])
+        except ValueError:
+            continue
+        if not queries or score > np.log(MIN_FORMULA_PROBABILITY):
+            queries.append(Query(told, formula, score, 0))
+    if not queries:
+        return free, f"answered without formula: none fits the precursor m/z within {ppm:g} ppm"
+    shares = np.exp([query.formula_score for query in queries])
+    samples = np.maximum(np.rint(num_samples * shares / shares.sum()), 1).astype(int).tolist()
+    return [query._replace(samples=n) for query, n in zip(queries, samples, strict=True)], None
+
+
+def molecule_formula(spectrum: Mapping) -> str:
+    """The spectrum's formula with the molecule's charge: that of its sign, or if it has none but the adduct says that
+    the molecule is itself the ion, that of the ion. "C5H14NO" with "[M]+" is "C5H14NO+1"; radical ions, which have the
+    formula of a neutral molecule, are read as that molecule.
+
+    Raises:
+        ValueError: not the formula of an organic molecule, or one that contradicts precursor m/z and adduct.
+    """
+    formula, adduct = spectrum["formula"].strip(), spectrum.get("adduct")
+    if "." in formula:
+        raise ValueError(f"formula {formula}: a salt; give the formula of the part that was measured")
+    heavy, hydrogens, charge = read_formula(formula)
+    if "C" not in heavy:
+        raise ValueError(f"formula {formula}: no carbon")
+    if adduct not in ADDUCTS:
+        return formula
+    expected, found = precursor_mz(formula_mass(formula), adduct), spectrum.get("precursor_mz")
+    error = (float(found) - expected) / expected * 1e6
+    if abs(error) > FORMULA_TOLERANCE_PPM:
+        raise ValueError(
+            f"formula {formula}: as {adduct} it has m/z {expected:.4f}, but the precursor m/z is {float(found):.4f}"
+        )
+    if not charge and not adduct_composition(adduct) and number_of_electrons(heavy, hydrogens, charge) % 2:
+        return f"{formula}{ADDUCTS[adduct].charge:+d}"
+    return formula
+
+
+# Encoding
+
+
+@torch.inference_mode()
+def encode_queries(model, processor, queries: Sequence[Query]) -> EncodedQueries:
+    inputs = processor.feature_extractor([query.spectrum for query in queries], return_tensors="pt")
+    base = model.model
+    output = base(**inputs.to(model.device))
+    logits = output.soft_tokens.new_zeros(len(queries), 0)
+    if base.fingerprint_tokens is not None and not base.fingerprint_tokens.is_untrained:
+        logits = output.fingerprint_logits
+    elif base.structure_head is not None and not base.structure_head.is_untrained:
+        logits = base.structure_head(output.soft_tokens)[0]
+    return EncodedQueries(output.soft_tokens, output.last_hidden_state, output.attention_mask, logits)
+
+
+# Pooling
+
+
+def pool_molecules(
+    model, processor, queries: Sequence[Query], samples: Sequence[Sequence[Sample]], encoded: EncodedQueries
+) -> tuple[list[Candidate], np.ndarray]:
+    """All distinct valid molecules among the samples of one spectrum's queries, each written in its likeliest way, and
+    their features for `rank`."""
+    drawn = [(number, sample) for number, of_query in enumerate(samples) for sample in of_query]
+    times = Counter((number, sample.ids) for number, sample in drawn)
+    best = {}  # first InChIKey block -> [number of the query, SMILES, InChIKey, log likelihood, count]
+    written = dict.fromkeys(sorted(drawn, key=lambda pair: -pair[1].log_likelihood))
+    smiles = processor.decode_molecules([sample.ids for _, sample in written])
+    for (number, sample), text in zip(written, smiles, strict=True):
+        key = None if text is None else inchikey(text)
+        if key is not None:
+            entry = best.setdefault(key[:14], [number, text, key, sample.log_likelihood, 0])
+            entry[-1] += times[number, sample.ids]
+    if not best:
+        return [], np.zeros((0, len(FEATURES)))
+    numbers, texts, keys, likelihoods, counts = (list(column) for column in zip(*best.values(), strict=True))
+    logits = encoded.fingerprint_logits[numbers]
+    features = pool_features(
+        fingerprints=np.stack([morgan_fingerprint(text) for text in texts]),
+        counts=counts,
+        log_likelihoods=likelihoods,
+        formula_scores=[queries[number].formula_score for number in numbers],
+        predicted_bits=logits.float().sigmoid().cpu().numpy() if logits.shape[1] else None,
+        match_scores=match_scores(model, processor, encoded, numbers, texts),
+    )
+    formulas = [molecular_formula(text) for text in texts]
+    return [Candidate(*of_one) for of_one in zip(texts, keys, formulas, likelihoods, strict=True)], features
+
+
+@torch.inference_mode()
+def match_scores(
+    model, processor, encoded: EncodedQueries, numbers: Sequence[int], molecules: Sequence[str]
+) -> np.ndarray | None:
+    """How well each molecule explains the query whose number is beside it, as `Spec2MolModel.score`; None without a
+    text branch. One that the text branch cannot read is as bad as the worst of the others."""
+    branch = model.config.projector_config
+    if not branch.use_qformer_text_input:
+        return None
+    ids = {}
+    for i, smiles in enumerate(molecules):
+        try:
+            ids[i] = processor.encode_molecule(smiles)
+        except ValueError:  # Its canonical form needs a symbol that the vocabulary lacks.
+            continue
+    readable = [i for i in ids if len(ids[i]) <= branch.max_position_embeddings]
+    scores = np.zeros(len(molecules))
+    if readable:
+        text, mask = (torch.from_numpy(array).to(model.device) for array in processor.pad([ids[i] for i in readable]))
+        found = model.model.match(encoded, [numbers[i] for i in readable], text, mask).double().cpu().numpy()
+        scores += found.min()
+        scores[readable] = found
+    return scores
+
+
+def mass_error_ppm(candidate: Candidate, spectrum: Mapping) -> float | None:
+    """(measured - computed) / computed precursor m/z in ppm; None if the adduct is unknown.
+
+    A molecule that is itself the ion ([M]+, [M]-) has the mass of its formula, charge and all.
+    """
+    try:
+        computed = precursor_mz(formula_mass(candidate.formula), spectrum.get("adduct"))
+    except ValueError:
+        return None
+    return (float(spectrum["precursor_mz"]) - computed) / computed * 1e6
+
+
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "EncodedQueries",
+    "Pool",
+    "draw_pools",
+    "encode_queries",
+    "mass_error_ppm",
+    "match_scores",
+    "molecule_formula",
+    "plan_queries",
+    "pool_molecules",
+    "predict_molecules",
+    "rank_pool",
+]

@@ -1,0 +1,102 @@
+"""From a pool of samples to ranked answers: what a candidate's neighbours in the pool, the model's likelihood and its
+structure and matching heads say, with weights that `spec2mol fit-ranking` fits and stores in the config.
+
+Consensus, the mean similarity of a candidate to all samples, is the choice of least Bayes risk (Kumar and Byrne 2004)
+with Tanimoto similarity as the gain and the samples as the posterior.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+FEATURES = {
+    "likelihood": "log likelihood of the candidate, less the log of the sum over the pool",
+    "frequency": "log of its share of the samples",
+    "consensus": "its mean Tanimoto similarity to the samples",
+    "agreement": "mean consensus of the samples, the same for the whole pool",
+    "fingerprint": "Tanimoto similarity of its fingerprint with the one that encoder or structure head predicts",
+    "structure": "log likelihood of its fingerprint to that prediction, less the log of the sum over the pool",
+    "match": "cosine and matching odds of `model.score`, less the log of the sum over the pool",
+    "formula": "log probability of its formula given mass and fragments; 0 where the formula is known",
+}
+# Without fitted weights
+DEFAULT_WEIGHTS = {"likelihood": 0.1, "frequency": 1.0, "consensus": 10.0, "fingerprint": 10.0}
+
+
+class Ranking(NamedTuple):
+    """scores `(candidates,)`: higher is better; probabilities `(candidates,)` that a candidate is right, and that its
+    Tanimoto similarity to the truth is at least 0.6, or None without fitted weights."""
+
+    scores: np.ndarray
+    probability: np.ndarray | None
+    probability_close: np.ndarray | None
+
+
+def tanimoto_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`(n, bits)` and `(m, bits)` of numbers from 0 to 1 -> similarities `(n, m)`."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    shared = a @ b.T
+    return shared / np.maximum(a.sum(1)[:, None] + b.sum(1) - shared, 1e-9)
+
+
+def pool_features(
+    fingerprints: np.ndarray,
+    counts: Sequence[int],
+    log_likelihoods: Sequence[float],
+    formula_scores: Sequence[float],
+    predicted_bits: np.ndarray | None = None,
+    match_scores: Sequence[float] | None = None,
+) -> np.ndarray:
+    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; 0 where the model has no such part.
+
+    Args:
+        fingerprints: Morgan, `(candidates, bits)`.
+        counts: how many samples each one is.
+        log_likelihoods, formula_scores: in nats.
+        predicted_bits: probabilities, `(candidates, bits)`.
+        match_scores: of `model.score`.
+    """
+    share = np.asarray(counts) / np.sum(counts)
+    consensus = tanimoto_matrix(fingerprints, fingerprints) @ share
+    columns = dict.fromkeys(FEATURES, np.zeros(len(share))) | {
+        "likelihood": _log_posterior(log_likelihoods),
+        "frequency": np.log(share),
+        "consensus": consensus,
+        "agreement": np.full(len(share), consensus @ share),
+        "formula": np.asarray(formula_scores),
+    }
+    if predicted_bits is not None:
+        bits = np.clip(predicted_bits, 1e-6, 1 - 1e-6)
+        shared = (fingerprints * bits).sum(1)
+        columns["fingerprint"] = shared / (fingerprints.sum(1) + bits.sum(1) - shared)
+        log_likelihoods = np.where(fingerprints > 0, np.log(bits), np.log1p(-bits)).sum(1)
+        columns["structure"] = _log_posterior(log_likelihoods)
+    if match_scores is not None:
+        columns["match"] = _log_posterior(match_scores)
+    return np.stack(list(columns.values()), axis=1)
+
+
+def rank(features: np.ndarray, weights: dict | None) -> Ranking:
+    """
+    Args:
+        features: of `pool_features`.
+        weights: `config.ranking`: for "order", "right" and "close" each name -> weight, for the latter two, which are
+            logistic regressions, with an "intercept"; or None.
+    """
+    if weights is None:
+        return Ranking(features @ [DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES], None, None)
+    scores, right, close = (
+        features @ [weights[target][name] for name in FEATURES] + weights[target].get("intercept", 0.0)
+        for target in ("order", "right", "close")
+    )
+    right, close = 1 / (1 + np.exp(-right)), 1 / (1 + np.exp(-close))
+    return Ranking(scores, right, np.maximum(right, close))
+
+
+def _log_posterior(scores):
+    scores = np.asarray(scores, np.float64)
+    return scores - np.logaddexp.reduce(scores)
+
+
+__all__ = ["FEATURES", "Ranking", "pool_features", "rank", "tanimoto_matrix"]
