@@ -197,6 +197,34 @@ class StructureConfig(PreTrainedConfig):
 
 
 @strict
+class ModalityExpertsConfig(PreTrainedConfig):
+    r"""
+    Configuration of modality experts, see `modeling_modality_experts`.
+
+    num_experts (`int`): clusters of neurons in each feed-forward layer.
+    active_experts (`list`): of these, how many a token uses: one of text, then of each further modality.
+    modality_token_ids (`list`): first id and the one behind the last of the tokens of each further modality; all
+        others are text.
+    """
+
+    model_type = "spec2mol_modality_experts"
+    base_config_key = "experts_config"
+
+    num_experts: int = 16
+    active_experts: list[int] = field(default_factory=lambda: [14, 2, 2, 2])
+    modality_token_ids: list[list[int]] = field(default_factory=list)
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if len(self.modality_token_ids) >= len(self.active_experts):
+            raise ValueError(
+                f"{len(self.modality_token_ids)} modalities beside text, active_experts {self.active_experts}"
+            )
+        if not all(0 < k <= self.num_experts for k in self.active_experts):
+            raise ValueError(f"active_experts {self.active_experts} of {self.num_experts}")
+
+
+@strict
 class Spec2MolConfig(PreTrainedConfig):
     r"""
     The whole system. Without arguments it is the full one: official DreaMS (7 layers x 1024), a Q-Former of 12 layers
@@ -205,11 +233,12 @@ class Spec2MolConfig(PreTrainedConfig):
     encoder_config: the encoder of spectra or of molecules, or None for a language model alone.
     condition_config: the condition tokens beside the encoder states, or None for peaks alone.
     projector_config: maps encoder states to `num_query_tokens` soft tokens, or None with `encoder_config=None`.
-    text_config: any causal language model.
+    text_config: any causal language model, or any encoder-decoder: then the text encoder reads the soft tokens.
+    experts_config: cuts the language model's feed-forward layers into experts by modality, or None.
     structure_config: the structure head and the fingerprint tokens, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens that the projector makes of each input.
-    soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace.
+    soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace; None for text alone.
     contrast_size (`int`): width of the shared space of spectra and molecules in which they are compared.
     contrast_temperature (`float`): cosines are divided by it when a Q-Former compares; None = it is learned. 3D-MoLM
         has 0.1.
@@ -222,6 +251,7 @@ class Spec2MolConfig(PreTrainedConfig):
         "condition_config": SubConfigSpec(config_class=ConditionConfig, optional=True),
         "projector_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer", optional=True),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
+        "experts_config": SubConfigSpec(config_class=ModalityExpertsConfig, optional=True),
         "structure_config": SubConfigSpec(config_class=StructureConfig, optional=True),
     }
 
@@ -229,10 +259,11 @@ class Spec2MolConfig(PreTrainedConfig):
     condition_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     projector_config: dict | PreTrainedConfig | None = field(default_factory=dict)
     text_config: dict | PreTrainedConfig | None = None
+    experts_config: dict | PreTrainedConfig | None = None
     structure_config: dict | PreTrainedConfig | None = None
     ranking: dict | None = None
     num_query_tokens: int = 32
-    soft_token_id: int = 4
+    soft_token_id: int | None = 4
     contrast_size: int = 256
     contrast_temperature: float | int | None = None
     normalize_encoder: bool = False
@@ -244,6 +275,7 @@ class Spec2MolConfig(PreTrainedConfig):
             if self.projector_config["model_type"] == "blip_2_qformer":
                 self.projector_config = {"use_qformer_text_input": True} | self.projector_config
         super().__post_init__(**kwargs)
+        self.is_encoder_decoder = self.text_config.is_encoder_decoder
         if self.encoder_config is None and (self.projector_config, self.condition_config) != (None, None):
             raise ValueError("without encoder_config, projector_config and condition_config must be None as well")
         if self.encoder_config is not None and self.projector_config is None:
@@ -264,6 +296,7 @@ AutoConfig.register("gin", GinConfig, exist_ok=True)
 AutoConfig.register("spec2mol_multilevel", MultilevelConfig, exist_ok=True)
 AutoConfig.register("unimol", UniMolConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
+AutoConfig.register("spec2mol_modality_experts", ModalityExpertsConfig, exist_ok=True)
 AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
@@ -272,6 +305,7 @@ __all__ = [
     "ConditionConfig",
     "DreamsConfig",
     "GinConfig",
+    "ModalityExpertsConfig",
     "MultilevelConfig",
     "Spec2MolConfig",
     "StructureConfig",

@@ -6,8 +6,9 @@ Notable:
   combination leaves a rest of the mass, and two binary searches find the rest's formulas: milliseconds for a mass.
 - Four counts are packed into one integer with a free bit above each, so that one subtraction tells whether a
   fragment's atoms are among the molecule's.
-- The score is a conditional logistic regression (softmax over the formulas of one spectrum), fitted by
-  `python benchmarks/formula_recall.py --fit`, which prints the constants below.
+- The score is the log of a softmax over the formulas of one spectrum: linear in mass and composition for the
+  shortlist, a small network with the fragments for the ranking. `python -m spec2mol.training.formula_ranking` fits
+  both and writes formula_weights_spec2mol.py.
 
 Other packages for the same (msbuddy, find-mfs) are compiled, download a database or are under the GPL; this file
 ships with a model and needs numpy alone.
@@ -30,12 +31,14 @@ from .chemistry_spec2mol import (
     parse_formula,
     precursor_mz,
 )
+from .formula_weights_spec2mol import COMBINATIONS, HIDDEN_BIAS, HIDDEN_WEIGHTS, OUTPUT_WEIGHTS, PRIOR_WEIGHTS
 
 FORMULA_ELEMENTS = ("C", "H", "N", "O", "P", "S", "F", "Cl", "Br", "I", "B", "Si", "Se")
 FRAGMENT_ELEMENTS = (*FORMULA_ELEMENTS, "Li", "Na", "K")
 LARGEST_MASS = 1200.0  # Da; the table grows with the fourth power of the mass.
 MAX_PEAKS = 60  # that vote for a formula, the most intense ones
 SHORTLIST = 300  # formulas whose fragments are looked at, the most plausible by mass and composition
+ODD_ELECTRON = 0.3  # weight of a radical ion beside an even-electron one
 
 _MASSES = np.array([MONOISOTOPIC_MASSES[element] for element in FRAGMENT_ELEMENTS])
 _VALENCE_MINUS_2 = np.array([2, -1, 1, 0, 1, 0, -1, -1, -1, -1, 1, 2, 0, -1, -1, -1])
@@ -44,72 +47,6 @@ _HALOGENS = [FORMULA_ELEMENTS.index(element) for element in ("F", "Cl", "Br", "I
 _LARGEST_RATIOS = {"N": 4, "O": 3, "P": 2, "S": 3, "F": 6, "Cl": 2, "Br": 2, "Si": 1}
 _SHIFTS = np.array([0, 8, 17, 24], np.uint32)  # of C, H, N, O in a packed word, of 7, 8, 6 and 6 bits
 _GUARDS = np.uint32(1 << 7 | 1 << 16 | 1 << 23 | 1 << 30)  # the free bits above them
-
-# Fitted constants, as `python benchmarks/formula_recall.py --fit` prints them
-
-# Molecules with each combination of elements beside C, H, N and O
-COMBINATIONS = """
-:247246 S:70669 Cl:32814 F:25249 F3:17073 S2:15093 SCl:12992 Cl2:12815 SF:9580 F2:9420 Br:8412 SF3:6066 FCl:5376
-SCl2:4168 P:4150 F4:3199 SF2:3024 F3Cl:2951 SBr:2928 S2Cl:2786 F6:2364 S3:2059 SFCl:1934 Cl3:1843 F2Cl:1527 SF4:1390
-FCl2:1377 S2F:1312 I:1276 Br2:1023 ClBr:982 SF3Cl:937 S2F3:919 F5:879 FBr:846 F3Cl2:769 P2:721 S2Cl2:714 SF6:623
-S2Br:609 SCl3:598 PS:586 Cl4:541 S4:503 F4Cl:496 F7:477 S2F2:418 F2Cl2:411 Si:398 B:392 SF2Cl:390 SFCl2:376 SI:367
-S2FCl:352 F3Br:324 Cl2Br:320 SF5:311 SClBr:295 P3S:295 F2Br:267 S3Cl:265 SFBr:253 S2F4:243 F6Cl:237 Se:235 SF3Cl2:221
-SBr2:210 P3:191 F6Cl2:190 F9:184 Br4:172 PF:169 SF3Br:162 FI:153 SF4Cl:152 ClI:149 S2F3Cl:148 S3F:140 S3F3:139
-S2F2Cl:133 FCl3:130 PCl:130 SF2Cl2:128 F5Cl:120 SCl4:118 F4Cl2:118 FClBr:114 Br3:110 I2:104 S2F5:101 F3Cl3:101 PS2:97
-P2S:96 S2F6:96 SF7:94 Cl5:83 PF2:80 F3I:80 SCl2Br:79 PCl2:79 S2FCl2:78 F8:78 S3Cl2:77 Cl6:77 SB:76 ClBr2:76 S2Br2:74
-Si2:72 PF3:71 S2Cl3:70 S3Br:66 S3F3Cl:64 S5:64 F2Cl3:60 S3F4:60 S2I:56 F5Cl2:56 F10:54 F2I:54 PBr:54 S6:52 PSCl:51
-SF9:51 F4Br:50 S2ClBr:50 Cl2I:48 SClI:48 S2F4Cl:48 SF6Cl:48 SF2Br:47 F7Cl:47 F3ClBr:47 SF3Cl3:46 P4:45 Cl3Br:44
-S2Cl4:43 SFClBr:42 SF5Cl:39 I3:37 FB:36 Cl2Br2:36 SF2B:35 BrI:34 ClB:34 SF4Cl2:32 SSi:32 S2FBr:32 S4Cl2:32 PSF:32
-SFCl3:30 F3Br2:29 F2B:29 S3F4Cl:28 S3F2:27 SFB:27 F12:27 Se2:27 SFI:26 PSF2:25 PS3:25 PF6:25 FBr2:24 P2Cl:24 ClSi:24
-SClBr2:23 S2F3Cl2:23 F3B:23 F6Br:22 SBr4:22 SF17:22 S2F3Br:21 S3F5:21 S3FCl:21 SF8:21 F7Cl2:21 SF6Cl2:20 S8:20 Br5:19
-PBr2:18 P2S2:18 FCl4:17 PCl3:17 PSF3:17 SF4Br:17 P2F4:17 FSi:17 SI2:17 FCl2Br:16 P3S2:16 S2Si:16 F9Cl:16 FClI:16
-SF2I:16 S2F17:16 PFCl:16 PSBr:16 SF3I:15 I4:15 S2F2Cl2:15 SSi2:15 SF3ClBr:15 S4Cl:15 S2F5Cl:14 Br6:14 S2Cl2Br:14
-SBr3:14 F2ClBr:14 Si3:14 SCl5:13 Cl4Br:13 SCl6:13 PF2Br:13 P3F:13 P2Br:13 PI:12 S2F9:12 P2F:12 B2:12 PSCl2:12 SCl3Br:12
-F5Br:11 F13:11 S2B:11 F2ClB:11 S2F7:11 F8Cl:11 SFCl4:11 F3ClB:11 ClSe:11 Cl7:11 SSe:10 P2Cl2:10 F3Cl2Br:10 S3F17:10
-F2Cl2Br:10 PSi:10 F3Se:10 S2I2:10 SF6Br:10 FClB:9 Cl8:9 Cl3I:9 Si4:9 PSFCl:9 SF10:9 SF4ClBr:9 S3Br2:9 SF2Cl3:9 S3Cl3:9
-PF4:9 SFBr2:9 S3F9:8 F4Cl3:8 S5F3:8 F8Cl4:8 P2I:8 S3Cl4:8 S3F6:8 Cl3Br2:8 P3Cl:8 SF13:8 P3F2B:8 S4Cl4:7 SF12:7 BrSi:7
-S3F2Br:7 S2F2Br:7 F11:7 ClBr4:7 S3ClBr:7 SF6Cl3:7 P3SF:7 P2F2:7 SBrI:7 SF3Br2:7 BrB:7 F9Cl2:7 SF5Cl2:6 SFCl2Br:6 P2Se:6
-S4F3Cl:6 S2Se:6 Cl2B:6 P2SCl:6 F3Si:6 S2BrSi:6 SF3Cl2Br:6 F6Cl3:6 PF5:6 PS2F2:6 S3I:6 S3FBr:6 PFBr:6 ClBr3:6 S7:6
-SF3B:6 S4F3:6 F4ClBr:6 F17:6 F2Cl4:5 SF7Cl:5 F6I:5 S2FCl4:5 S2FCl3:5 SFSi:5 BrSe:5 F2Br2:5 SCl2I:5 P6:5 F5Cl3:5 Cl10:5
-P5:5 S3F2Cl:5 F3Cl4:5 F3ClI:5 S4F:5 F8Cl2:5 Cl3Si:5 PClBr:5 SF2ClBr:5 S4F2:5 F15:5 FI2:4 BrI2:4 F2Si:4 SCl2B:4
-PS2F2Br:4 PS2Cl:4 PF13:4 S3F7:4 ISi:4 S12:4 P3I:4 P4S:4 PF2Cl2:4 P4F:4 SF5Br:4 PCl4:4 S2F8:4 SCl4Br:4 PF12:4 PSCl4:4
-P2SF2:4 SF4Se:4 S2ClBr2:4 SF3Se:4 PF3Cl2:4 Cl2I2:4 F19:4 S2F3Cl3:4 PSF6:4 PSCl3:4 P8:3 F14:3 Br2I2:3 S2F6Cl:3 SClSi:3
-SF5Cl3:3 S6Cl4:3 SClB:3 PSe:3 SF2Br2:3 SF4Cl3:3 P2SF4:3 PF2Cl:3 P7:3 PF3Br:3 S6Cl2:3 P3SCl2:3 S3F5Cl:3 S3Cl2Br:3 PS4:3
-PSCl2Br:3 PI2:3 SF6Br2:3 Br8:3 F6ClBr:3 Cl2Se:3 S2F5Br:3 F10Cl2:3 PF17:3 S2FB:3 S2Cl3Br:3 SF3Si:3 SCl2Br2:3 P2SBr:3
-S2FI:3 P2F3:3 S3Si:3 PS2F3:3 S3B:3 SF4B:3 P3SCl:3 Br2I:3 SF15:3 S4F5:3 P3Cl2:3 SFClI:3 S3F3Br:3 FClSi:2 ISi3:2 F23:2
-Cl2Se2:2 P3B:2 Br2B2:2 P3SF2:2 SF16Cl:2 PF7:2 S2Cl6:2 S4F17:2 S3F2Cl2:2 S2F4Cl2:2 S2F10:2 SFClB:2 SF4Cl2Br:2 F6Br2:2
-S2FClBr:2 S2ClB:2 F27:2 Cl4Br4:2 SF3Br3:2 F10Cl:2 F4I:2 S2BrB:2 SISi2:2 S4F9:2 P3Br:2 S2F4Br:2 F7Cl3:2 PS3F3Cl:2 ClI2:2
-S2F17Cl:2 S4Cl6:2 PCl2Br:2 PI3:2 F5B:2 S2F6Cl2:2 SF3Cl5:2 SF21:2 SBr5:2 P3SB:2 SF8Cl:2 F24:2 PF9:2 PS2Cl2:2 P2S2Cl2:2
-S4B:2 P2SF:2 PSF2Cl:2 SF7Cl3:2 SF9Cl:2 SiSe:2 F3ClBr2:2 P2F6:2 PF15:2 P2S3:2 F2Br4:2 S4Br2:2 Cl2Si:2 S10:2 S2FBr2:2
-S2ClI:2 Cl9:2 S2Br4:2 FSe:2 F18:2 SB2:2 PCl6:2 Cl12:2 Cl2Br3:2 SClSe:2 S3FCl3:2 P3F2:2 Si5:2 P2SF3:2 SFSe:2 S2F18:2
-SI4:2 P2Br2:2 F7Br:2 FSi2:2 S3FCl2:2 P2S4:2 SF2Cl4:2 Cl4I4:2 Si2Se:2 FClBr2:2
-"""
-PRIOR_WEIGHTS = np.array(
-    [
-        0.5033,
-        1.817,
-        -1.338,
-        3.112,
-        -1.181,
-        -0.8509,
-        17.4,
-        -31.37,
-        -18.6,
-        -10.84,
-        -34.04,
-        1.262,
-        -1.841,
-        6.732,
-        -18.39,
-        8.447,
-        -7.426,
-        1.552,
-        -1.416,
-        0.2609,
-        0.8185,
-    ]
-)
-PEAK_WEIGHTS = np.array([1.069, -0.3293, 2.02, 4.402])
 
 
 class FormulaCandidate(NamedTuple):
@@ -152,13 +89,14 @@ def rank_formulas(spectrum: Mapping, ppm: float = 10.0, top_k: int = 20) -> list
     if not len(counts):
         return []
     errors = precursor_errors(counts, mz, adduct)
-    plausible = prior_features(counts, log_frequency, errors) @ PRIOR_WEIGHTS
+    features = prior_features(counts, log_frequency, errors)
+    plausible = features @ PRIOR_WEIGHTS
     log_norm = np.logaddexp.reduce(plausible)
     kept = np.argsort(-plausible, kind="stable")[:SHORTLIST]
-    counts, errors, plausible = counts[kept], errors[kept], plausible[kept]
+    counts, errors, plausible, features = counts[kept], errors[kept], plausible[kept], features[kept]
 
     evidence = peak_features(spectrum, counts, adduct, ppm)
-    scores = np.column_stack([plausible, evidence]) @ PEAK_WEIGHTS
+    scores = _network(ranking_features(spectrum, counts, adduct, features, evidence))
     scores += np.logaddexp.reduce(plausible) - log_norm - np.logaddexp.reduce(scores)
     best = np.argsort(-scores, kind="stable")[:top_k]
     return [
@@ -283,19 +221,42 @@ def prior_features(counts, log_frequency, errors) -> np.ndarray:
 
 
 def peak_features(spectrum: Mapping, counts, adduct: str, ppm: float) -> np.ndarray:
-    """What the peaks say for each formula: the share of their intensity, of the roots of their intensities, and of
-    their number, that sub-formulas explain, `(formulas, len(PEAK_WEIGHTS))`."""
+    """What the peaks say for each formula, `(formulas, 15)`. Sub-formulas explain a peak in three ways: any of them,
+    even-electron ones, and likely ones, near in mass and without more rings and double bonds than the ion. For each:
+    the share of the peaks' intensity that is explained, of the roots of their intensities, of their number, of the
+    roots times m/z, and how many are not explained."""
     mzs, intensities = np.asarray(spectrum["mzs"], np.float64), np.asarray(spectrum["intensities"], np.float64)
     below = (mzs < _precursor_mz(spectrum) - 0.5) & (intensities > 0)
     mzs, intensities = mzs[below], intensities[below]
     kept = np.argsort(-intensities, kind="stable")[:MAX_PEAKS]
     mzs, intensities = mzs[kept], intensities[kept]
     if not len(mzs):
-        return np.zeros((len(counts), 3))
+        return np.zeros((len(counts), 15))
     ions = _ion_counts(counts, adduct)
     explained = _explained(mzs, np.sign(ADDUCTS[adduct].charge), ions, ppm)
-    weights = np.stack([intensities, np.sqrt(intensities), np.ones(len(mzs))], axis=1)
-    return explained @ (weights / weights.sum(0))
+    roots = np.sqrt(intensities)
+    weights = np.stack([intensities, roots, np.ones(len(mzs)), roots * mzs], axis=1)
+    shares = explained @ (weights / weights.sum(0))
+    missing = (1 - explained).sum(-1, keepdims=True)
+    return np.concatenate([shares, missing], axis=-1).transpose(1, 0, 2).reshape(len(counts), 15)
+
+
+def ranking_features(spectrum: Mapping, counts, adduct: str, prior, evidence) -> np.ndarray:
+    """What the network reads for each formula, `(formulas, len(HIDDEN_WEIGHTS))`: `prior_features`, the counts,
+    `peak_features`, and of the query the log of the number of peaks, m/z, ion mode, and whether the molecule is itself
+    the ion."""
+    query = (
+        np.log1p(len(spectrum["mzs"])),
+        _precursor_mz(spectrum) / 500,
+        ADDUCTS[adduct].charge < 0,
+        not adduct_composition(adduct),
+    )
+    return np.column_stack([prior, counts, evidence, np.tile(np.array(query, np.float64), (len(counts), 1))])
+
+
+def _network(features) -> np.ndarray:
+    hidden = features @ HIDDEN_WEIGHTS + HIDDEN_BIAS
+    return hidden / (1 + np.exp(-hidden)) @ OUTPUT_WEIGHTS
 
 
 def precursor_errors(counts, mz: float, adduct: str) -> np.ndarray:
@@ -304,21 +265,31 @@ def precursor_errors(counts, mz: float, adduct: str) -> np.ndarray:
 
 
 def _explained(mzs, charge, ions, ppm) -> np.ndarray:
-    """How well each ion's sub-formulas explain each peak, `(ions, peaks)`: 1 without error, 0 if none fits."""
+    """How well each ion's sub-formulas explain each peak, `(3, ions, peaks)`: 1 without error, 0 if none fits; for any
+    sub-formula, even-electron ones, likely ones."""
     hits = _decompose_peaks(mzs, charge, ions, ppm)
-    weight = np.exp(-0.5 * (hits.error_ppm / (ppm / 2)) ** 2).astype(np.float32)
+    near, nearest = (np.exp(-0.5 * (hits.error_ppm / (ppm / width)) ** 2) for width in (2, 5))
+    # Of a fragment, twice its rings and double bonds; an even-electron ion has an odd number.
+    unsaturation = _unpack(hits.words) @ _VALENCE_MINUS_2[:4] + hits.others[hits.other] @ _VALENCE_MINUS_2[4:] + 2
+    possible = unsaturation >= -1
+    even = possible & (unsaturation % 2 == 1)
+    weights = np.stack([near, near * even, nearest * np.where(even, 1, ODD_ELECTRON * possible)]).astype(np.float32)
+    most_unsaturated = ions @ _VALENCE_MINUS_2 + 5  # The neutral loss is no more saturated than H2.
+
     words = _pack(ions[:, :4])
     combinations, combination = np.unique(ions[:, 4:], axis=0, return_inverse=True)
-    explained = np.zeros((len(ions), len(mzs)), np.float32)
+    explained = np.zeros((3, len(ions), len(mzs)), np.float32)
     for i, row in enumerate(combinations):  # Ions of the same P, S, ... share their fragments' P, S, ...
         usable = np.flatnonzero((hits.others <= row).all(1)[hits.other])
         if not len(usable):
             continue
         members = np.flatnonzero(combination == i)
-        fits = _contained(hits.words[usable], words[members]) * weight[usable, None]
+        contained = _contained(hits.words[usable], words[members])
+        fits = contained * weights[:, usable, None]
+        fits[2] *= unsaturation[usable, None] <= most_unsaturated[members]
         starts = np.flatnonzero(np.diff(hits.peak[usable], prepend=-1))
-        best = np.maximum.reduceat(fits, starts, axis=0)
-        explained[members[:, None], hits.peak[usable][starts]] = best.T
+        best = np.maximum.reduceat(fits, starts, axis=1)
+        explained[:, members[:, None], hits.peak[usable][starts]] = best.transpose(0, 2, 1)
     return explained
 
 
@@ -359,7 +330,7 @@ def _decompose(masses, tolerances, largest) -> tuple[np.ndarray, np.ndarray, np.
     return query, words[row], masses[query] - table[row]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _chno_table(limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Masses (Da, ascending, up to `limit`) and packed counts of C, H, N and O, also in fragments without carbon."""
     masses, words = [], []

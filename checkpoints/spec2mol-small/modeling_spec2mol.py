@@ -14,23 +14,26 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     GenerationMixin,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 from transformers import initialization as init
-from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput
+from transformers.loss.loss_utils import ForMaskedLMLoss
+from transformers.modeling_outputs import CausalLMOutputWithPast, ModelOutput, Seq2SeqLMOutput
 
-from .chemistry_spec2mol import set_special_tokens
+from .characters_spec2mol import character_ids
 from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
 from .modeling_gin import GinModel
+from .modeling_modality_experts import add_modality_experts, partition_neurons
 from .modeling_multilevel import MultilevelProjector
 from .modeling_qformer import QFormerProjector
 from .modeling_structure import FingerprintTokens, StructureHead, fingerprint_loss
 from .modeling_unimol import UniMolModel
+from .processing_spec2mol import load_tokenizer
 
 ENCODERS = {"dreams": DreamsModel, "gin": GinModel, "unimol": UniMolModel}
 PROJECTORS = {"blip_2_qformer": QFormerProjector, "spec2mol_multilevel": MultilevelProjector}
@@ -80,6 +83,14 @@ class Spec2MolForPreTrainingOutput(ModelOutput):
 class Spec2MolCausalLMOutput(CausalLMOutputWithPast):
     """loss (`()`): sum of language_loss and structure_loss (each `()`, the latter only with a structure head and its
     labels); the rest as `CausalLMOutputWithPast`."""
+
+    language_loss: torch.FloatTensor | None = None
+    structure_loss: torch.FloatTensor | None = None
+
+
+@dataclass
+class Spec2MolSeq2SeqLMOutput(Seq2SeqLMOutput):
+    """The same of an encoder-decoder."""
 
     language_loss: torch.FloatTensor | None = None
     structure_loss: torch.FloatTensor | None = None
@@ -311,51 +322,74 @@ class Spec2MolForPreTraining(Spec2MolPreTrainedModel):
         return nn.functional.cross_entropy(match_logits.float(), labels)
 
 
+def _language_model_class(config):
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
 class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin):
-    """Writes molecules: soft tokens take the place of placeholders in the language model's prompt (stages 2 and 3)."""
+    """Writes molecules: soft tokens take the place of placeholders in the language model's prompt (stages 2 and 3). An
+    encoder-decoder reads the prompt with its encoder, and `labels` are what its decoder writes."""
 
     main_input_name = "input_ids"
 
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
         self.model = Spec2MolModel(config)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.language_model = _language_model_class(config.text_config).from_config(config.text_config)
+        self.router = None
+        if config.experts_config is not None:
+            self.router = add_modality_experts(self.language_model, config.experts_config)
         self.generation_config = self.language_model.generation_config
-        self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
+        if config.soft_token_id is not None:
+            self.generation_config.suppress_tokens = [config.soft_token_id]  # Only a prompt holds placeholders.
         # transformers' default of 20 tokens would cut most molecules off.
         room = getattr(config.text_config, "max_position_embeddings", 2048) - config.num_soft_tokens - 1
         self.generation_config.max_new_tokens = min(256, room)
         self.post_init()
 
     @classmethod
-    def from_pretrained_parts(cls, encoder: str, language_model: str, **config) -> "Spec2MolForConditionalGeneration":
+    def from_pretrained_parts(
+        cls, encoder: str | None, language_model: str, **config
+    ) -> "Spec2MolForConditionalGeneration":
         """A model of pre-trained parts joined by a new projector.
 
         Args:
-            encoder: Hub name or folder of a spectrum encoder, such as one that `spec2mol convert-dreams` wrote.
-            language_model: Hub name or folder of a causal language model and its tokenizer, such as
-                `ncfrey/ChemGPT-4.7M`. Its start, end, padding and placeholder ids are taken from the tokenizer.
+            encoder: Hub name or folder of a spectrum encoder, such as one that `spec2mol convert-dreams` wrote; None
+                for the language model alone.
+            language_model: Hub name or folder of a causal language model or an encoder-decoder and its tokenizer, such
+                as `ncfrey/ChemGPT-4.7M`. Its start, end, padding and placeholder ids are taken from the tokenizer.
             config: further fields of `Spec2MolConfig`.
         """
-        decoder = AutoModelForCausalLM.from_pretrained(language_model)
-        # Not AutoTokenizer: beside a gpt_neo config it would make a GPT-2 tokenizer of ChemGPT's tokenizer.json.
-        tokenizer = set_special_tokens(PreTrainedTokenizerFast.from_pretrained(language_model))
+        decoder_config = AutoConfig.from_pretrained(language_model)
+        decoder = _language_model_class(decoder_config).from_pretrained(language_model)
+        tokenizer = load_tokenizer(
+            language_model, soft_tokens=encoder is not None, characters="experts_config" in config
+        )
+        if len(tokenizer) > decoder.get_input_embeddings().num_embeddings:
+            decoder.resize_token_embeddings(len(tokenizer))
         for holder in (decoder.config, decoder.generation_config):
             holder.bos_token_id = tokenizer.bos_token_id
             holder.eos_token_id = tokenizer.eos_token_id
             holder.pad_token_id = tokenizer.pad_token_id
-        encoder_config = AutoConfig.from_pretrained(encoder)
-        encoder_model = ENCODERS[encoder_config.model_type].from_pretrained(encoder)
+        if "experts_config" in config:
+            ids = {"modality_token_ids": character_ids(tokenizer)}
+            config = config | {"experts_config": ids | config["experts_config"]}
+        if encoder is None:
+            encoder_model, parts = None, {"encoder_config": None, "projector_config": None, "condition_config": None}
+        else:
+            encoder_config = AutoConfig.from_pretrained(encoder)
+            encoder_model = ENCODERS[encoder_config.model_type].from_pretrained(encoder)
+            parts = {"encoder_config": encoder_model.config}
         model = cls(
             Spec2MolConfig(
-                encoder_config=encoder_model.config,
-                text_config=decoder.config,
-                soft_token_id=tokenizer.mask_token_id,
-                **config,
+                **parts | {"text_config": decoder.config, "soft_token_id": tokenizer.mask_token_id} | config
             )
         )
         model.model.encoder = encoder_model
         model.language_model = decoder
+        if model.router is not None:
+            partition_neurons(decoder, model.config.experts_config.num_experts)
+            model.router = add_modality_experts(decoder, model.config.experts_config)
         decoder.generation_config.suppress_tokens = model.generation_config.suppress_tokens
         decoder.generation_config.max_new_tokens = model.generation_config.max_new_tokens
         model.generation_config = decoder.generation_config
@@ -391,16 +425,22 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         fingerprint=None,
         element_counts=None,
         told_share=None,
+        encoder_outputs=None,
+        moe_mm_token_type_ids=None,
         logits_to_keep=0,
         **kwargs,
-    ) -> tuple | CausalLMOutputWithPast:
+    ) -> tuple | CausalLMOutputWithPast | Seq2SeqLMOutput:
         """
         Args:
             input_ids: `(batch, length)`; each `config.soft_token_id` is replaced by a soft token.
-            soft_tokens: `(batch, num_soft_tokens, hidden)`, by default computed from the query's tensors.
-            labels: `(batch, length)`, -100 = no loss.
+            soft_tokens: `(queries, num_soft_tokens, hidden)`, by default computed from the query's tensors; in a
+                batch some rows may be text alone, and the queries are those of the other rows.
+            labels: `(batch, length)`, -100 = no loss; of an encoder-decoder, what its decoder writes.
             fingerprint, element_counts: labels of `StructureHead`.
             told_share: of `FingerprintTokens`.
+            encoder_outputs: of an encoder-decoder, what its encoder made of the prompt.
+            moe_mm_token_type_ids: `(batch, length)`, with modality experts the modality of each token, by default that
+                of its id.
             kwargs: the tensors of `Spec2MolFeatureExtractor`, and what the language model takes.
 
         Raises:
@@ -411,34 +451,47 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         if soft_tokens is None and inputs:
             encoded = self.model(**inputs, fingerprint=fingerprint, told_share=told_share)
             soft_tokens = encoded.soft_tokens
-        if inputs_embeds is None:
+        if inputs_embeds is None and input_ids is not None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if soft_tokens is not None:
             inputs_embeds = self._insert(soft_tokens, input_ids, inputs_embeds)
-        elif input_ids is not None and past_key_values is None and (input_ids == self.config.soft_token_id).any():
+        elif input_ids is not None and past_key_values is None and self._placeholders(input_ids).any():
             raise ValueError("input_ids hold placeholders of soft tokens, but no spectrum is given")
-        if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
-            position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
-        output = self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            labels=labels,
-            logits_to_keep=logits_to_keep,
-            **kwargs,
-        )
+        kwargs |= {"attention_mask": attention_mask, "past_key_values": past_key_values}
+        if self.router is not None:
+            given = moe_mm_token_type_ids is not None
+            kwargs["moe_mm_token_type_ids"] = moe_mm_token_type_ids if given else self.router.token_types_of(input_ids)
+        if self.config.is_encoder_decoder:
+            output = self._encode_and_decode(inputs_embeds, labels, encoder_outputs=encoder_outputs, **kwargs)
+        else:
+            if position_ids is None and past_key_values is None and getattr(attention_mask, "ndim", 0) == 2:
+                position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)  # Padding on the left shifts nothing.
+            kwargs |= {"position_ids": position_ids, "logits_to_keep": logits_to_keep}
+            output = self.language_model(inputs_embeds=inputs_embeds, labels=labels, **kwargs)
         if fingerprint is None or encoded is None or self.model.structure_head is None:
             return output
         structure_loss = self.model.structure_loss(soft_tokens, encoded, fingerprint, element_counts)
         if (num_items := kwargs.get("num_items_in_batch")) is not None:
             # The language loss is this batch's share of the mean over all accumulated batches of all processes.
-            structure_loss = structure_loss * (labels[:, 1:] != -100).sum() / num_items
+            counted = labels if self.config.is_encoder_decoder else labels[:, 1:]
+            structure_loss = structure_loss * (counted != -100).sum() / num_items
         losses = {"language_loss": output.loss, "structure_loss": structure_loss}
-        return Spec2MolCausalLMOutput(**output | losses | {"loss": output.loss + structure_loss})
+        output_class = Spec2MolSeq2SeqLMOutput if self.config.is_encoder_decoder else Spec2MolCausalLMOutput
+        return output_class(**output | losses | {"loss": output.loss + structure_loss})
+
+    def _encode_and_decode(self, inputs_embeds, labels, num_items_in_batch=None, **kwargs) -> Seq2SeqLMOutput:
+        """The loss is taken here: the encoder-decoders' own does not know `num_items_in_batch`."""
+        if labels is not None and kwargs.get("decoder_input_ids") is None:
+            kwargs["decoder_input_ids"] = self.language_model.prepare_decoder_input_ids_from_labels(labels=labels)
+        output = self.language_model(inputs_embeds=inputs_embeds, **kwargs)
+        if labels is not None:
+            logits = output.logits
+            loss = ForMaskedLMLoss(logits, labels, logits.shape[-1], num_items_in_batch=num_items_in_batch)
+            output = Seq2SeqLMOutput(**output | {"loss": loss})
+        return output
 
     def _insert(self, soft_tokens, input_ids, inputs_embeds):
-        placeholders = input_ids == self.config.soft_token_id
+        placeholders = self._placeholders(input_ids)
         if placeholders.sum() != soft_tokens.shape[:2].numel():
             raise ValueError(
                 f"{placeholders.sum()} placeholders (id {self.config.soft_token_id}) in input_ids, but "
@@ -447,6 +500,11 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         mask = placeholders[..., None].expand_as(inputs_embeds)
         return inputs_embeds.masked_scatter(mask, soft_tokens.to(inputs_embeds.dtype))
 
+    def _placeholders(self, input_ids):
+        if self.config.soft_token_id is None:
+            return torch.zeros_like(input_ids, dtype=torch.bool)
+        return input_ids == self.config.soft_token_id
+
     @torch.no_grad()
     def generate(self, inputs=None, **kwargs):
         """As `GenerationMixin.generate`, with the tensors of `processor(spectra=...)`. Each spectrum is encoded once,
@@ -454,10 +512,23 @@ class Spec2MolForConditionalGeneration(Spec2MolPreTrainedModel, GenerationMixin)
         query = {name: kwargs.pop(name) for name in self.model.input_names if name in kwargs}
         if query:
             kwargs["soft_tokens"] = self.model(**query).soft_tokens
+        if self.config.is_encoder_decoder:
+            input_ids = inputs = kwargs.pop("input_ids", inputs)
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+            if (soft_tokens := kwargs.pop("soft_tokens", None)) is not None:
+                inputs_embeds = self._insert(soft_tokens, input_ids, inputs_embeds)
+            kwargs["encoder_outputs"] = self.language_model.get_encoder()(
+                inputs_embeds=inputs_embeds, attention_mask=kwargs.get("attention_mask"), return_dict=True
+            )
         return super().generate(inputs, **kwargs)
 
-    def prepare_inputs_for_generation(self, *args, is_first_iteration=False, **kwargs):
-        inputs = super().prepare_inputs_for_generation(*args, is_first_iteration=is_first_iteration, **kwargs)
+    def prepare_inputs_for_generation(self, input_ids, *args, is_first_iteration=False, **kwargs):
+        if (types := kwargs.get("moe_mm_token_type_ids")) is not None:  # Those of the prompt; the rest was written.
+            written = self.router.token_types_of(input_ids[:, types.shape[1] :])
+            kwargs["moe_mm_token_type_ids"] = torch.cat([types, written], dim=1)
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+        )
         if not is_first_iteration and kwargs.get("use_cache", True):
             inputs.pop("soft_tokens", None)  # They are in the cache.
         return inputs
