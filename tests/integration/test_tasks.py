@@ -1,16 +1,20 @@
 """The five tasks of Text+Chem T5 from jsonl files to answers: one tiny encoder-decoder, train.py, the evaluator."""
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 
-from spec2mol import load_model
+from spec2mol import DreamsConfig, DreamsForSequenceClassification, load_model
 from spec2mol.cli.main import main as spec2mol
 from spec2mol.data.tasks import load_tasks
 from spec2mol.data.text_tokenizer import build_text_tokenizer
 from spec2mol.evaluation.tasks import MODEL, WRONG_INPUT, answer, evaluate_task, respell
 from spec2mol.train import main
+from tests import builders
 
 ACIDS = {"formic": "C(=O)", "acetic": "CC(=O)", "propionic": "CCC(=O)", "crotonic": "C/C=C/C(=O)"}
 ACIDS |= {
@@ -22,7 +26,7 @@ ACIDS |= {
 ALCOHOLS = {"methanol": "OC", "ethanol": "OCC", "propanol": "OCCC", "isopropanol": "OC(C)C"}
 
 
-def rows():
+def all_rows():
     """32 of each task: esters of 8 acids and 4 alcohols."""
     tasks = {name: [] for name in ("forward", "retro", "actions", "text2smiles", "smiles2text")}
     for hours, (acid, acyl) in enumerate(ACIDS.items(), start=1):
@@ -39,13 +43,17 @@ def rows():
     return tasks
 
 
+def rows_of(name):
+    return all_rows()[name]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, pytestconfig):
     """Folder of the trained model, and its tasks by file."""
     folder = tmp_path_factory.mktemp("tasks")
     content = yaml.safe_load((pytestconfig.rootpath / "tasks/text_chem_t5.yaml").read_text())
     texts = []
-    for name, lines in rows().items():
+    for name, lines in all_rows().items():
         path = folder / f"{name}.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)))
         content[name] |= {"train": str(path), "validation": str(path)}
@@ -124,3 +132,75 @@ def test_figures_from_the_command_line(trained, tmp_path, capsys):
     assert "spec2mol evaluate-tasks --model" in (tmp_path / "results.md").read_text()
     assert spec2mol([*command[:5], "--task", "backwards"]) == 2
     assert "no task backwards; there are forward, retro" in capsys.readouterr().err
+
+
+class TestConversations:
+    """A Llama with modality experts learns SciMind's tasks, then to talk about spectra: the recipes, tiny."""
+
+    TINY = (
+        "arguments.max_steps=3",
+        "arguments.eval_strategy='no'",
+        "arguments.save_strategy='no'",
+        "arguments.per_device_train_batch_size=8",
+    )
+
+    @staticmethod
+    def files(tasks):
+        return [f"tasks.{name}.{fold}={t[fold]}" for name, t in tasks.items() for fold in ("train", "validation")]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def scimind(cls, tmp_path_factory, pytestconfig):
+        folder = tmp_path_factory.mktemp("scimind")
+        rows = [row | {"massbank_fold": ""} for row in rows_of("smiles2text")]
+        rows.append(rows[0] | {"massbank_fold": "val", "description": "must not be seen"})
+        pd.DataFrame(rows).to_parquet(folder / "rows.parquet")
+        tasks = pytestconfig.rootpath / "tasks/scimind.yaml"
+        content = yaml.safe_load(tasks.read_text())
+        for task in content.values():
+            task |= {"train": str(folder / "rows.parquet"), "validation": str(folder / "rows.parquet")}
+        (folder / "tasks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        build = ["build-tokenizer", str(folder / "tasks.yaml"), str(folder / "tokenizer"), "--size", "300"]
+        assert spec2mol([*build, "--characters"]) == 0
+        recipe = pytestconfig.rootpath / "recipes/scimind_small.yaml"
+        overrides = [f"model.tokenizer={folder}/tokenizer", *cls.files(content)]
+        text = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        overrides += [f"model.config.text_config={text | {'num_attention_heads': 4}}", *cls.TINY]
+        main([str(recipe), "--output", str(folder / "model"), *overrides])
+        return folder
+
+    def test_rows_of_the_spectral_evaluation_are_left_out(self, scimind):
+        record = json.loads((scimind / "model/training_record.json").read_text())
+        assert record["stages"][-1]["examples"] == 2 * 32
+
+    def test_molecules_are_characters_in_and_out(self, scimind):
+        model, processor = load_model(str(scimind / "model"))
+        tasks = load_tasks(scimind / "tasks.yaml")
+        row = rows_of("smiles2text")[0]
+        text = processor.conversation_text([tasks["text2smiles"].conversation(row, processor)])
+        answer = text["labels"][text["labels"] != -100]
+        assert len(answer) == len(row["smiles"]) + 1  # and the end
+        assert processor.decode_text([answer]) == [row["smiles"]]
+        assert model.router.token_types_of(torch.tensor(answer)).tolist() == [1] * len(row["smiles"]) + [0]
+
+    def test_then_spectra_join_the_conversation(self, scimind, tmp_path, pytestconfig):
+        spectra = [s | {"smiles": m} for s, m in zip(builders.spectra(), builders.MOLECULES, strict=True)]
+        pd.DataFrame(spectra).to_parquet(tmp_path / "spectra.parquet")
+        pd.DataFrame(rows_of("smiles2text")).to_parquet(tmp_path / "molecules.parquet")
+        build = ["build-tasks", str(tmp_path / "molecules.parquet"), str(tmp_path), "--count", "20"]
+        assert spec2mol([*build, "--spectra", str(tmp_path / "spectra.parquet")]) == 0
+        content = yaml.safe_load((pytestconfig.rootpath / "tasks/spectra.yaml").read_text())
+        for task in content.values():
+            task |= dict.fromkeys(("train", "validation"), str(tmp_path / Path(task["train"]).name))
+        (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        DreamsForSequenceClassification(DreamsConfig(**builders.ENCODER)).save_pretrained(tmp_path / "encoder")
+        overrides = [f"model.from={scimind}/model", f"model.encoder={tmp_path}/encoder", *self.files(content)]
+        overrides += [f"model.config.projector_config={builders.PROJECTOR}", "model.config.num_query_tokens=4"]
+        overrides += ["model.feature_extractor={num_peaks: 8}", *self.TINY]
+        recipe = str(pytestconfig.rootpath / "recipes/spectra_small.yaml")
+        main([recipe, "--output", str(tmp_path / "model"), *overrides])
+
+        model, processor = load_model(str(tmp_path / "model"))
+        assert model.config.experts_config is not None and model.model.encoder is not None
+        systems = evaluate_task(model, processor, load_tasks(tmp_path / "tasks.yaml"), "spectrum", max_new_tokens=5)
+        assert len(systems[MODEL]) == 4
