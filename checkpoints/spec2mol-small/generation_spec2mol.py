@@ -153,9 +153,13 @@ def rank_pool(pool: Pool, weights: dict | None) -> list[Candidate]:
 def plan_queries(
     processor, spectrum, num_samples: int, constrain: bool = True, ppm: float = 10.0
 ) -> tuple[list[Query], str | None]:
-    """The spectrum with its formula, or with each of the likeliest that its mass allows; none if the formula cannot be
-    the molecule's. And a line on what is wrong, or None."""
-    spectrum = processor.feature_extractor.record(spectrum)
+    """The spectrum with its formula, or with each of the likeliest that its mass allows; none if it is no spectrum or
+    the formula cannot be the molecule's. And a line on what is wrong, or None."""
+    try:
+        spectrum = processor.feature_extractor.record(spectrum)
+        processor.feature_extractor(spectrum | {"formula": None})
+    except ValueError as error:
+        return [], str(error).removeprefix("spectrum 0: ")
     free = [Query(spectrum, None, 0.0, num_samples)]
     if not constrain:
         return free, None

@@ -134,6 +134,16 @@ def test_a_bad_spectrum_is_reported_and_the_rest_answered(bad, model_folder, mgf
     assert len(complaint) == 1 and complaint[0].strip().startswith("1 (bad): ")
 
 
+def test_a_formula_that_cannot_be_is_reported_and_the_rest_answered(model_folder, mgf, tmp_path, capsys):
+    water = GOOD.replace("TITLE=query 0", "TITLE=water").replace("CHARGE", "FORMULA=H2O\nCHARGE")
+    path, output = mgf(entries=[GOOD, water, GOOD]), tmp_path / "out.tsv"
+    assert main(["predict", str(path), "--model", str(model_folder), "--top-k", "1", "--output", str(output)]) == 0
+    table = read(output)
+    assert list(table["query"]) == ["query 0", "water", "query 0 (2)"]
+    assert list(table["smiles"].isna()) == [False, True, False]
+    assert "water: formula H2O: no carbon" in capsys.readouterr().err.splitlines()
+
+
 def test_truncated_mzml_answers_what_is_there(model_folder, tmp_path, capsys):
     spectrum = """<spectrum index="{0}" id="scan={0}" defaultArrayLength="2"><cvParam cvRef="MS" accession="MS:1000511"
       name="ms level" value="2"/><cvParam cvRef="MS" accession="MS:1000130" name="positive scan" value=""/>
