@@ -39,6 +39,8 @@ def evaluate_task(
         generation: of `generate`.
     """
     task, rows = tasks[name], task_rows(tasks[name], fold, limit).to_list()
+    if task.metric not in METRICS:
+        raise ValueError(f"task {name}: no metric {task.metric}; there are {', '.join(METRICS)}")
     rows = [row | {"smiles": respell(row["smiles"], spelling)} if "smiles" in row else row for row in rows]
     conversations = [task.conversation(row, processor) for row in rows]
     answers = answer(model, processor, conversations, rows, batch_size, desc=name, **generation)

@@ -10,6 +10,7 @@ similarities over the valid answers alone and cut captions into SciBERT's word p
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,7 @@ def words(text: str) -> list[str]:
 def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """SMILES with their stereochemistry: exact (the same InChI), valid, Levenshtein distance and BLEU-4 of the
     characters, Tanimoto similarities of MACCS keys, RDKit and Morgan (radius 2) fingerprints."""
-    from rapidfuzz.distance import Levenshtein
-
+    distance = _library("rapidfuzz.distance").Levenshtein
     lines = []
     for predicted, truth in zip(predictions, references, strict=True):
         predicted, truth = re.sub(r"\s", "", predicted), re.sub(r"\s", "", truth)
@@ -46,7 +46,7 @@ def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd
             {
                 "exact": float(a is not None and Chem.MolToInchi(a) == Chem.MolToInchi(b)),
                 "valid": float(a is not None),
-                "levenshtein": float(Levenshtein.distance(predicted, truth)),
+                "levenshtein": float(distance.distance(predicted, truth)),
                 "bleu4": bleu_statistics(list(predicted), list(truth), 4),
             }
             | {name: similarity(a, b, fingerprint) for name, fingerprint in FINGERPRINTS.items()}
@@ -69,9 +69,7 @@ def score_reactions(predictions: Sequence[str], references: Sequence[str]) -> pd
 def score_captions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """BLEU-2, BLEU-4, ROUGE-1, -2, -L (F measure) and METEOR of the words; without WordNet, which NLTK downloads
     apart, METEOR knows no synonyms and says so in its name."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    rouge = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    rouge = _library("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL"])
     wordnet = _wordnet()
     meteor = "meteor without synonyms" if isinstance(wordnet, NoSynonyms) else "meteor"
     lines = []
@@ -92,14 +90,13 @@ def score_captions(predictions: Sequence[str], references: Sequence[str]) -> pd.
 
 def score_actions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """exact, BLEU-2 of the words and Levenshtein similarity of the texts, 0 to 1."""
-    from rapidfuzz.distance import Levenshtein
-
+    distance = _library("rapidfuzz.distance").Levenshtein
     return pd.DataFrame(
         [
             {
                 "exact": float(predicted.strip() == truth.strip()),
                 "bleu2": bleu_statistics(words(predicted), words(truth), 2),
-                "similarity": Levenshtein.normalized_similarity(predicted, truth),
+                "similarity": distance.normalized_similarity(predicted, truth),
             }
             for predicted, truth in zip(predictions, references, strict=True)
         ]
@@ -154,8 +151,7 @@ def summarise_scores(scores: pd.DataFrame, molecules: Sequence) -> dict[str, Int
 
 def bleu_statistics(predicted: Sequence[str], truth: Sequence[str], n: int) -> np.ndarray:
     """`(2n + 2,)`: matching and all n-grams of lengths 1 to n, and both lengths; summed over a set, its BLEU."""
-    from nltk.translate.bleu_score import modified_precision
-
+    modified_precision = _library("nltk.translate.bleu_score").modified_precision
     precisions = [modified_precision([truth], predicted, length) for length in range(1, n + 1)]
     matches, all_grams = [p.numerator for p in precisions], [p.denominator for p in precisions]
     return np.array([*matches, *all_grams, len(predicted), len(truth)], float)
@@ -198,6 +194,13 @@ def molecule_set(text: str) -> frozenset | None:
     return None if None in molecules else frozenset(Chem.MolToSmiles(molecule) for molecule in molecules)
 
 
+def _library(name: str):
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ImportError(f'{name.partition(".")[0]} scores texts: pip install "spec2mol[tasks]"') from None
+
+
 class NoSynonyms:
     """In the place of WordNet."""
 
@@ -208,18 +211,13 @@ class NoSynonyms:
 
 @cache
 def _wordnet():
-    import nltk
-
     try:
-        nltk.data.find("corpora/wordnet.zip")
+        _library("nltk").data.find("corpora/wordnet.zip")
     except LookupError:
         return NoSynonyms()
-    from nltk.corpus import wordnet
-
-    return wordnet
+    return _library("nltk.corpus").wordnet
 
 
 def _meteor(predicted, truth, wordnet) -> float:
-    from nltk.translate.meteor_score import single_meteor_score
-
-    return float(single_meteor_score(truth, predicted, wordnet=wordnet))
+    meteor = _library("nltk.translate.meteor_score").single_meteor_score
+    return float(meteor(truth, predicted, wordnet=wordnet))

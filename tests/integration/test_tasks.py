@@ -1,5 +1,6 @@
 """The five tasks of Text+Chem T5 from jsonl files to answers: one tiny encoder-decoder, train.py, the evaluator."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -119,6 +120,13 @@ def test_the_other_spelling_is_the_same_molecule():
     assert len({Chem.CanonSmiles(other) for other in written}) == 1
     with pytest.raises(ValueError, match="spelling 'upside'; there are given, canonical"):
         respell(smiles, "upside")
+
+
+def test_an_unknown_metric_is_named(parts):
+    model, processor, tasks = parts
+    wrong = {"forward": dataclasses.replace(tasks["forward"], metric="yield")}
+    with pytest.raises(ValueError, match="task forward: no metric yield; there are molecule, reaction"):
+        evaluate_task(model, processor, wrong, "forward")
 
 
 def test_figures_from_the_command_line(trained, tmp_path, capsys):

@@ -1,7 +1,10 @@
 """Spec2MolForConditionalGeneration over an encoder-decoder: text alone, laid out as the released
 GT4SD/multitask-text-and-chemistry-t5-*, and with soft tokens."""
 
+import json
+
 import pytest
+import sentencepiece
 import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoProcessor
@@ -63,6 +66,37 @@ class TestTextAlone:
         expected = plain.generate(**prompts, max_new_tokens=10, **arguments)
         assert len({tuple(row.tolist()) for row in expected}) >= 2
         assert torch.equal(model.generate(**prompts, max_new_tokens=10, **arguments), expected)
+
+    @torch.no_grad()
+    def test_so_does_the_layout_of_the_first_releases(self, tmp_path):
+        """Weights as torch saves them, and the tokenizer as SentencePiece does."""
+        sentences = ["Caption the following SMILES: CC(=O)O", "The molecule is an ester of 1,2-ethanediol."] * 20
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences),
+            model_prefix=str(tmp_path / "spiece"),
+            vocab_size=60,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        names = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "tokenizer_class": "T5Tokenizer"}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(names | {"extra_ids": 100}))
+        plain = t5(vocab_size=256)
+        plain.config.save_pretrained(tmp_path)
+        torch.save(plain.state_dict(), tmp_path / "pytorch_model.bin")
+
+        model = Spec2MolForConditionalGeneration.from_pretrained_parts(None, str(tmp_path)).eval()
+        processor = Spec2MolProcessor.from_pretrained_parts(None, str(tmp_path))
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+        text = "The molecule is an ester"
+        assert processor.tokenizer(text)["input_ids"] == [*pieces.encode(text), 1]
+        examples = tensors(processor.conversation_text(conversations()))
+        assert 2 not in examples["input_ids"][0]  # The backslash is known,
+        assert examples["input_ids"].max() >= len(pieces)  # behind all pieces.
+        assert torch.equal(model(**examples).logits, plain(**examples).logits)
 
     @torch.no_grad()
     def test_the_loss_does_not_depend_on_padding(self, parts):

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,3 +118,9 @@ def test_each_answer_has_its_line(name):
     scores = METRICS[name](["", ""], truths)
     assert isinstance(scores, pd.DataFrame) and len(scores) == 2
     assert set(summarise_scores(scores, ["a", "b"])) == set(scores.columns)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
+    with pytest.raises(ImportError, match=r"rapidfuzz scores texts: pip install \"spec2mol\[tasks\]\""):
+        score_actions(["a"], ["a"])
