@@ -102,7 +102,7 @@ def load_spectra_examples(
         examples = rows.map(
             _add_spectrum_columns,
             fn_kwargs={"num_peaks": num_peaks, "fingerprint_size": fingerprint_size},
-            num_proc=_processes(rows),
+            num_proc=processes(rows),
             desc=f"Reading {os.path.basename(path)}",
         )
         if "mass" in examples.column_names:
@@ -128,7 +128,7 @@ def _load(path, processor, limit, max_tokens, fingerprint_size):
     examples = dataset.map(
         _add_target,
         fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size},
-        num_proc=_processes(dataset),
+        num_proc=processes(dataset),
         desc=f"Tokenising {os.path.basename(path)}",
     )
     kept = examples.filter(lambda num_tokens: 0 < num_tokens <= (max_tokens or np.inf), input_columns="num_tokens")
@@ -171,7 +171,7 @@ def _read(path, limit, columns) -> Dataset:
     return dataset.select_columns([name for name in columns if name in dataset.column_names])
 
 
-def _processes(dataset) -> int:
+def processes(dataset) -> int:
     return min(os.cpu_count(), 1 + len(dataset) // 20_000)
 
 

@@ -52,7 +52,8 @@ def make_reactions(smiles: Sequence[str], count: int, seed: int = 0, max_atoms: 
     wanted = -(-count // len(REACTIONS))
     for name, smarts in REACTIONS.items():
         reaction = ReactionFromSmarts(smarts)
-        pools = [_reactive(molecules, template, wanted) for template in reaction.GetReactants()]
+        templates = list(reaction.GetReactants())
+        pools = [_reactive(molecules, template, templates, wanted) for template in templates]
         seen = set()
         for _ in range(4 * wanted if all(pools) else 0):
             chosen = [pool[generator.integers(len(pool))] for pool in pools]
@@ -63,11 +64,13 @@ def make_reactions(smiles: Sequence[str], count: int, seed: int = 0, max_atoms: 
                 yield Reaction(name, reactants, product)
 
 
-def _reactive(molecules, template, wanted):
-    """The first molecules, enough for `wanted` pairs, in which the template fits at one place."""
+def _reactive(molecules, template, templates, wanted):
+    """The first molecules, enough for `wanted` pairs, in which the template fits at one place and no other one of the
+    reaction does: these would react with themselves."""
     pool = []
     for molecule in molecules:
-        if len(molecule.GetSubstructMatches(template, maxMatches=2)) == 1:
+        fits = [len(molecule.GetSubstructMatches(other, maxMatches=2)) for other in templates]
+        if sum(fits) == 1 and molecule.HasSubstructMatch(template):
             pool.append(molecule)
             if len(pool) == wanted:
                 break

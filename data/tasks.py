@@ -12,7 +12,7 @@ from datasets import Sequence as ListOf
 
 from ..characters_spec2mol import MODALITIES, to_characters
 from ..chemistry_spec2mol import inchikey_block, to_selfies
-from .examples import SPECTRUM_COLUMNS, joined, listed, molecule_identity, read_rows
+from .examples import SPECTRUM_COLUMNS, joined, listed, molecule_identity, processes, read_rows
 
 SPECTRUM_FEATURES = {name: Value("string") for name in SPECTRUM_COLUMNS} | {
     "mzs": ListOf(Value("float64")),
@@ -128,6 +128,7 @@ def load_task_examples(
             fn_kwargs={"name": name, "task": task, "processor": processor},
             remove_columns=rows.column_names,
             features=FEATURES,
+            num_proc=processes(rows),
             desc=f"Reading {name}",
         )
         longest = max_tokens or float("inf")
