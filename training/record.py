@@ -53,7 +53,8 @@ def record_stage(
         previous: folders or Hub names the weights started from; their records come first.
         recipe: what the stage was told, JSON-like.
         files: the data, paths or globs.
-        dataset: the examples that were trained on: rows of `load_examples` or `load_spectra_examples`.
+        dataset: the examples that were trained on: rows of `load_examples`, `load_spectra_examples` or
+            `load_task_examples`.
     """
     stages, unknown, molecules = [], [], [_molecules(dataset)]
     for name in previous:
@@ -67,6 +68,9 @@ def record_stage(
     data = [{"file": Path(file).name, "sha256": file_sha256(file)} | provenance(file) for file in data_files(files)]
     if not len(molecules[0]):
         unknown += [file["file"] for file in data]
+    elif "task" in dataset.column_names:
+        pairs = zip(dataset["task"][:], dataset["identity"][:], strict=True)
+        unknown += [f"task {name}" for name in {task for task, identity in pairs if identity is None}]
     counts = {"examples": len(dataset), "molecules": len(molecules[0])}
     stages.append({"recipe": _portable(recipe), "data": data} | counts)
     content = {"stages": stages, "unknown": sorted(set(unknown))}

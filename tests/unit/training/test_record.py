@@ -67,6 +67,14 @@ def test_examples_of_spectra_with_and_without_structures(tmp_path):
     assert load_seen(tmp_path / "unlabelled").unknown == ["unlabelled.parquet"]
 
 
+def test_tasks_with_rows_that_name_no_molecule(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}")
+    rows = {"task": ["caption", "forward", "forward"], "identity": [5, None, 7]}
+    record_stage(tmp_path, [], {}, str(tmp_path / "rows.jsonl"), Dataset.from_dict(rows))
+    seen = load_seen(tmp_path)
+    assert seen.unknown == ["task forward"] and seen.molecules.tolist() == [5, 7]
+
+
 def test_no_record_is_none(tmp_path):
     assert load_seen(tmp_path) is None
     assert load_seen(tmp_path / "none") is None
