@@ -1,6 +1,7 @@
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from spec2mol import Spec2MolForConditionalGeneration, Spec2MolProcessor
 from spec2mol.configuration_spec2mol import ModalityExpertsConfig
@@ -100,6 +101,41 @@ def test_all_of_them_are_the_dense_model():
     add_modality_experts(model, ModalityExpertsConfig(**EXPERTS | {"active_experts": [16, 16]}))
     torch.testing.assert_close(model(IDS, moe_mm_token_type_ids=TYPES).logits, dense, atol=1e-5, rtol=0)
     assert (routed()(IDS, moe_mm_token_type_ids=TYPES).logits - dense).abs().max() > 0.01
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [MistralConfig, Qwen2Config, GemmaConfig], ids=lambda config: config.model_type)
+def test_any_llama_like_model_is_rewritten(config):
+    fields = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    fields |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 1}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config(**fields)).eval()
+    dense = model(IDS).logits
+    partition_neurons(model, 16)
+    router = add_modality_experts(model, ModalityExpertsConfig(**EXPERTS | {"active_experts": [16, 16]}))
+    torch.testing.assert_close(model(IDS, moe_mm_token_type_ids=TYPES).logits, dense, atol=1e-5, rtol=0)
+    router.config.active_experts = [14, 2]
+    assert not torch.equal(model(IDS, moe_mm_token_type_ids=TYPES).logits, dense)
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        model = routed().train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model(IDS, moe_mm_token_type_ids=TYPES, use_cache=False).logits.square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
+def test_adapted_projections():
+    """LoRA starts as no change; its layers are computed with all clusters, of which inactive ones are zero."""
+    expected = routed()(IDS, moe_mm_token_type_ids=TYPES).logits
+    adapted = get_peft_model(routed(), LoraConfig(r=2, target_modules=["up_proj", "down_proj"]))
+    torch.testing.assert_close(adapted(IDS, moe_mm_token_type_ids=TYPES).logits, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("bias", [False, True])
