@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
-from rich.table import Column, Table
 from tqdm import tqdm
 
 from ..generation_spec2mol import Candidates, mass_error_ppm, predict_molecules
@@ -20,6 +19,7 @@ from .output import MgfWriter, TableWriter
 SCHEMA = pa.schema(
     {
         "query": pa.string(),
+        "name": pa.string(),
         "rank": pa.int32(),
         "smiles": pa.string(),
         "inchikey": pa.string(),
@@ -114,7 +114,8 @@ def answer(args, reader) -> Iterable[tuple[dict, Candidates]]:
 def to_rows(spectrum, candidates) -> list[dict]:
     """Rows of `SCHEMA`, best first. A query without any valid answer has one row without structure."""
     query = {name: spectrum[name] for name in ("precursor_mz", "adduct", "feature_id", "file")}
-    query["query"] = spectrum["identifier"]
+    fields = spectrum["metadata"]
+    query |= {"query": spectrum["identifier"], "name": fields.get("name") or fields.get("compound_name")}
     if not candidates:
         return [dict.fromkeys(SCHEMA.names) | query]
     return [
@@ -136,24 +137,24 @@ def best_per_feature(rows: list[dict]) -> list[dict]:
 
 
 def print_table(rows: list[dict]):
+    """A block for each query. SMILES come last and no border breaks them, so that they can be copied."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     fitted = any(row["probability"] is not None for row in rows)
-    columns = ("right", "similar") if fitted else ("score",)
-    table = Table("query", "rank", Column("SMILES", overflow="fold"), "formula", *columns, "mass error, ppm")
+    confidence = {"right": "probability", "similar": "probability_close"} if fitted else {"score": "score"}
+    width = max([len(row["formula"]) for row in rows if row["formula"]] + [len("formula")])
+    console.print(f"rank  {'formula':{width}}  {'  '.join(f'{head:>7}' for head in confidence)}     ppm  SMILES")
     for row in rows:
-        if row["rank"] in (None, 1) and table.row_count:
-            table.add_section()
-        first = row["query"] if row["rank"] in (None, 1) else ""
+        if row["rank"] in (None, 1):
+            known = (row["query"], row["name"], f"m/z {row['precursor_mz']:.4f}", row["adduct"])
+            console.print("\n" + ", ".join(filter(None, known)), style="bold")
         if row["rank"] is None:
-            table.add_row(first, "", "no valid structure")
-        else:
-            error = "" if row["mass_error_ppm"] is None else f"{row['mass_error_ppm']:.1f}"
-            confidence = [f"{row['score']:.2f}"]
-            if fitted:
-                confidence = [f"{row[name]:.1%}" for name in ("probability", "probability_close")]
-            table.add_row(first, str(row["rank"]), row["smiles"], row["formula"], *confidence, error)
-    Console().print(table)
+            console.print("  no valid structure")
+            continue
+        numbers = [f"{row[name]:{'7.1%' if fitted else '7.2f'}}" for name in confidence.values()]
+        error = "" if row["mass_error_ppm"] is None else f"{row['mass_error_ppm']:.1f}"
+        console.print(f"{row['rank']:4}  {row['formula']:{width}}  {'  '.join(numbers)}  {error:>6}  {row['smiles']}")
     if fitted:
-        print("right, similar: probabilities that it is the molecule, or has a Tanimoto similarity of 0.6 to it")
+        print("\nright, similar: probabilities that it is the molecule, or has a Tanimoto similarity of 0.6 to it")
 
 
 def report_skipped(reader: InputReader):

@@ -54,7 +54,7 @@ def read(file: str | None, text: str, precursor_mz: float | None, adduct: str | 
 
 @torch.no_grad()
 def answer(file, text, precursor_mz, adduct, energy, formula, top_k):
-    """The page to show, and the files to download."""
+    """Yields, once, the page to show and the files to download. gradio copies them; the folder goes."""
     try:
         adduct = None if adduct == AS_GIVEN else adduct
         reader = read(file, text or "", precursor_mz, adduct)
@@ -73,18 +73,19 @@ def answer(file, text, precursor_mz, adduct, energy, formula, top_k):
         message = str(error).replace(f"{Path(file).parent}{os.sep}", "") if file else str(error)
         raise gr.Error(f"{message[0].upper()}{message[1:]}.", duration=30, print_exception=False) from None
 
-    folder = Path(tempfile.mkdtemp())
-    report = Report(folder / "report.html", MODEL)
-    with (
-        TableWriter(folder / "answers.tsv", predict.SCHEMA) as table,
-        TableWriter(folder / "embeddings.parquet", embed.SCHEMA) as embeddings,
-    ):
-        for spectrum, candidates, vector in zip(spectra, answers, vectors, strict=True):
-            report.add(spectrum, candidates)
-            table.write(predict.to_rows(spectrum, candidates))
-            embeddings.write([{"query": spectrum["identifier"], "embedding": vector}])
-    report.write(reader)
-    return frame(report.path.read_text("utf-8")), sorted(map(str, folder.iterdir()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        report = Report(folder / "report.html", MODEL)
+        with (
+            TableWriter(folder / "answers.tsv", predict.SCHEMA) as table,
+            TableWriter(folder / "embeddings.parquet", embed.SCHEMA) as embeddings,
+        ):
+            for spectrum, candidates, vector in zip(spectra, answers, vectors, strict=True):
+                report.add(spectrum, candidates)
+                table.write(predict.to_rows(spectrum, candidates))
+                embeddings.write([{"query": spectrum["identifier"], "embedding": vector}])
+        report.write(reader)
+        yield frame(report.path.read_text("utf-8")), sorted(map(str, folder.iterdir()))
 
 
 def frame(page: str) -> str:
@@ -108,7 +109,8 @@ def examples() -> tuple[list[list], list[str]]:
     return rows, names
 
 
-with gr.Blocks(title="spec2mol", analytics_enabled=False) as app:
+# Uploads and results are deleted after an hour.
+with gr.Blocks(title="spec2mol", analytics_enabled=False, delete_cache=(600, 3600)) as app:
     gr.Markdown(ABOUT)
     with gr.Row():
         with gr.Column():
@@ -126,7 +128,8 @@ with gr.Blocks(title="spec2mol", analytics_enabled=False) as app:
     rows, names = examples()
     gr.Examples(rows, [text, precursor_mz, adduct, energy, formula], example_labels=names, label="Known compounds")
     page = gr.HTML()
-    files = gr.File(label="Report, table and embeddings to download", file_count="multiple", interactive=False)
+    label = "Report, table and embeddings to download"
+    files = gr.File(label=label, file_count="multiple", interactive=False, elem_id="results")
     fields = [file, text, precursor_mz, adduct, energy, formula, top_k]
     button.click(answer, fields, [page, files], scroll_to_output=True)
 

@@ -233,18 +233,19 @@ def commit_oid(files: dict[str, bytes]) -> str:
 
 
 REPO = r"([\w.-]+/[\w.-]+)"
+KIND = "(?:models|spaces)"
 ROUTES = [
     (Handler.whoami, r"GET /api/whoami-v2"),
     (Handler.create, r"POST /api/repos/create"),
     (Handler.validate_yaml, r"POST /api/validate-yaml"),
     (Handler.create_branch, rf"POST /api/models/{REPO}/branch/(.+)"),
-    (Handler.preupload, rf"POST /api/models/{REPO}/preupload/(.+)"),
-    (Handler.lfs_batch, rf"POST /{REPO}\.git/info/lfs/objects/batch"),
+    (Handler.preupload, rf"POST /api/{KIND}/{REPO}/preupload/(.+)"),
+    (Handler.lfs_batch, rf"POST (?:/spaces)?/{REPO}\.git/info/lfs/objects/batch"),
     (Handler.lfs_put, r"PUT /lfs/(\w+)"),
     (Handler.lfs_verify, r"POST /lfs/verify"),
-    (Handler.commit, rf"POST /api/models/{REPO}/commit/(.+)"),
-    (Handler.tree, rf"GET /api/models/{REPO}/tree/([^/]+)"),
-    (Handler.info, rf"GET /api/models/{REPO}"),
-    (Handler.info, rf"GET /api/models/{REPO}/revision/(.+)"),
+    (Handler.commit, rf"POST /api/{KIND}/{REPO}/commit/(.+)"),
+    (Handler.tree, rf"GET /api/{KIND}/{REPO}/tree/([^/]+)"),
+    (Handler.info, rf"GET /api/{KIND}/{REPO}"),
+    (Handler.info, rf"GET /api/{KIND}/{REPO}/revision/(.+)"),
     (Handler.resolve, rf"(?:GET|HEAD) /{REPO}/resolve/([^/]+)/(.+)"),
 ]

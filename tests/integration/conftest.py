@@ -3,6 +3,8 @@ import shutil
 
 import pytest
 
+from tests.hub_server import TOKEN, Hub
+
 
 @pytest.fixture(scope="session")
 def browser():
@@ -19,3 +21,14 @@ def browser():
     browser = Browser(chromium, driver)
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub to which this process talks, logged in."""
+    with Hub() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub

@@ -38,17 +38,6 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A Hub to which this process talks, logged in."""
-    with Hub() as hub:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
-
-
-@pytest.fixture
 def staged(tmp_path):
     """Enough for an upload; that it would not load is not the Hub's business."""
     folder = tmp_path / "staged"

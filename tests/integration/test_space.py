@@ -1,5 +1,6 @@
 """The Space in a real browser: click, see structures; download; read errors as sentences."""
 
+import io
 import os
 import re
 import subprocess
@@ -23,13 +24,15 @@ def space(tmp_path_factory):
     """Address of the running app, with a tiny model."""
     folder = tmp_path_factory.mktemp("model")
     save_for_hub(*builders.trained(steps=60), folder)
-    environment = os.environ | {"SPEC2MOL_MODEL": str(folder), "PYTHONUNBUFFERED": "1"}
+    temporary = tmp_path_factory.mktemp("temporary")
+    environment = os.environ | {"SPEC2MOL_MODEL": str(folder), "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)}
     log = folder / "log.txt"
     with log.open("w") as output:
         command = [sys.executable, str(ROOT / "space" / "app.py")]
         app = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield address(app, log)
+        assert not list(temporary.glob("*/report.html"))  # gradio's own copies lie deeper.
     finally:
         app.terminate()
         app.wait(60)
@@ -80,6 +83,11 @@ class Page:
         finally:
             self.browser.switch_to.default_content()
 
+    def files(self):
+        """Name and address of what can be downloaded."""
+        links = "[...document.querySelectorAll('#results a[download]')].map((link) => link.href)"
+        return {url.rsplit("/", 1)[1]: url for url in self.browser.wait(f"{links}.length && {links}", "downloads")}
+
     def error(self):
         """Text of the message on the screen."""
         script = "[...document.querySelectorAll('.toast-body')].map((node) => node.innerText).join(' ')"
@@ -103,8 +111,7 @@ def test_an_example_is_answered_and_the_results_can_be_downloaded(page, tmp_path
     assert drawn["ids"] == ["pasted spectrum"]
     assert drawn["structures"] > 0 and drawn["peaks"] == 7
 
-    links = "[...document.querySelectorAll('a[download]')].map((link) => link.href)"
-    files = {url.rsplit("/", 1)[1]: url for url in page.browser.wait(f"{links}", "files to download")}
+    files = page.files()
     assert set(files) == {"answers.tsv", "embeddings.parquet", "report.html"}
     for name, url in files.items():
         (tmp_path / name).write_bytes(urlopen(url).read())
@@ -119,6 +126,20 @@ def test_a_file_is_answered(page, tmp_path):
     page.propose()
     drawn = page.inside_report(DRAWN)
     assert (drawn["count"], drawn["ids"][0]) == ("10 queries", "1")
+
+
+def test_several_energies_of_one_compound_are_answered_each(page, tmp_path):
+    entry = "BEGIN IONS\nFEATURE_ID=17\nPEPMASS=195.0877\nADDUCT=[M+H]+\nCOLLISION_ENERGY={} eV\n{}\nEND IONS\n"
+    spectra = {20: "138.0662 100\n195.0877 90", 40: "110.0713 100\n138.0662 60"}
+    path = tmp_path / "energies.mgf"
+    path.write_text("".join(entry.format(energy, peaks) for energy, peaks in spectra.items()))
+    page.write("file", str(path))
+    page.browser.wait("document.querySelector('#file').innerText.includes('energies')", "the file is uploaded")
+    page.propose()
+    assert page.inside_report(DRAWN)["count"] == "2 queries"
+    table = pd.read_csv(io.BytesIO(urlopen(page.files()["answers.tsv"]).read()), sep="\t")
+    assert list(table["query"].unique()) == ["17", "17 (2)"]
+    assert list(table["feature_id"].unique()) == [17]
 
 
 @pytest.mark.parametrize(

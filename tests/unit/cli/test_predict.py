@@ -1,5 +1,6 @@
 import base64
 import gzip
+import io
 import json
 import os
 import pickle
@@ -65,6 +66,21 @@ def test_prints_a_table_where_no_output_is_named(model_folder, mgf, capsys):
     assert "SMILES" in shown and "query 3" in shown
 
 
+def test_the_table_on_the_screen_is_readable_in_80_columns(model_folder, mgf, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    path = mgf(entries=[entry(0, builders.spectra()[0]).replace("CHARGE", "NAME=Ethanol [M+H]+\nCHARGE")])
+    assert main(["predict", str(path), "--model", str(model_folder), "--top-k", "2"]) == 0
+    shown = capsys.readouterr().out
+    lines = [line for line in shown.splitlines() if line]
+    output = tmp_path / "out.tsv"
+    assert main(["predict", str(path), "--model", str(model_folder), "--top-k", "2", "--output", str(output)]) == 0
+    table = read(output)
+    assert list(table["name"].unique()) == ["Ethanol [M+H]+"]
+    assert lines[0].split()[0] == "rank" and lines[0].split()[-1] == "SMILES"
+    assert lines[1] == "query 0, Ethanol [M+H]+, m/z 120.0000, [M+H]+"
+    assert [line.split()[-1] for line in lines[2 : 2 + len(table)]] == list(table["smiles"])  # never folded
+
+
 def test_known_compounds(model_folder, tmp_path):
     output = tmp_path / "out.tsv"
     examples = Path(__file__).parents[3] / "examples" / "known_compounds.mgf"
@@ -98,6 +114,24 @@ def test_a_table_by_feature_has_the_best_answer_of_all_its_spectra(model_folder,
     assert list(best["feature_id"]) == [17, 4]
     first = every[every["rank"] == 1]
     assert list(best["score"]) == list(first.groupby("feature_id", sort=False)["score"].max())
+
+
+def test_answers_join_to_the_feature_table_of_mzmine(model_folder, tmp_path):
+    """As MZmine exports for SIRIUS: MS1 and several MS2 a feature; its table of areas names features by row ID."""
+    first, second = builders.spectra()[:2]
+    ms1 = entry(9, first).replace("TITLE=query 9", "FEATURE_ID=101\nMSLEVEL=1\nSPECTYPE=CORRELATED MS")
+    entries = [ms1, *feature(101, (0, first), (1, second)), *feature(102, (2, second))]
+    empty = "BEGIN IONS\nFEATURE_ID=103\nPEPMASS=100\nEND IONS\n"
+    (tmp_path / "sirius.mgf").write_text("".join([*entries, empty]))
+    quantities = pd.read_csv(
+        io.StringIO("row ID,row m/z,sample 1 Peak area\n101,120.0,5e5\n102,250.0,1e4\n103,100.0,7e3\n")
+    )
+    answers = tmp_path / "answers.tsv"
+    args = ["predict", str(tmp_path / "sirius.mgf"), "--model", str(model_folder), "--best-per-feature"]
+    assert main([*args, "--output", str(answers)]) == 0
+    joined = quantities.merge(read(answers), how="left", left_on="row ID", right_on="feature_id", validate="1:1")
+    assert list(joined["smiles"].notna()) == [True, True, False]
+    assert list(joined["precursor_mz"][:2].round()) == [120, 250]
 
 
 def test_annotated_mgf(model_folder, mgf, tmp_path):
