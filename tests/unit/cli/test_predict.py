@@ -120,7 +120,7 @@ def test_answers_join_to_the_feature_table_of_mzmine(model_folder, tmp_path):
     """As MZmine exports for SIRIUS: MS1 and several MS2 a feature; its table of areas names features by row ID."""
     first, second = builders.spectra()[:2]
     ms1 = entry(9, first).replace("TITLE=query 9", "FEATURE_ID=101\nMSLEVEL=1\nSPECTYPE=CORRELATED MS")
-    entries = [ms1, *feature(101, (0, first), (1, second)), *feature(102, (2, second))]
+    entries = [ms1, *feature(101, (0, first), (1, first)), *feature(102, (2, second))]
     empty = "BEGIN IONS\nFEATURE_ID=103\nPEPMASS=100\nEND IONS\n"
     (tmp_path / "sirius.mgf").write_text("".join([*entries, empty]))
     quantities = pd.read_csv(
