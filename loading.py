@@ -1,9 +1,9 @@
 """The model to use: a folder, a Hub name, or the checkpoint that ships with the package."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
 from .feature_extraction_spec2mol import Spec2MolFeatureExtractor
@@ -60,9 +60,21 @@ def _load_adapted(folder: str, base: str, merge: bool) -> tuple[Spec2MolForCondi
     return model.eval(), processor
 
 
-def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureExtractor]:
-    """A function from the feature extractor's tensors to embeddings `(batch, hidden)`, and the feature extractor: the
-    official embedding head where the model has one, else the encoder's state of the precursor token.
+class Embedder(nn.Module):
+    """The feature extractor's tensors -> embeddings `(batch, hidden)`: of the official embedding head where the model
+    has one, else the encoder's state of the precursor token."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs):
+        output = self.model(**inputs)
+        return output.embeddings if "embeddings" in output else output.last_hidden_state[:, 0]
+
+
+def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Embedder, Spec2MolFeatureExtractor]:
+    """The spectrum encoder of a model, in evaluation mode, and its feature extractor.
 
     Raises:
         ValueError: no such folder or Hub name, or something that has no spectrum encoder.
@@ -76,13 +88,7 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Callable, Spec2MolFeatureEx
         model = _from_pretrained(Spec2MolModel, name).encoder
     else:
         raise ValueError(f"{name}: a {config.model_type} model has no spectrum encoder")
-    model.eval()
-
-    def embed(**inputs):
-        output = model(**inputs)
-        return output.embeddings if "embeddings" in output else output.last_hidden_state[:, 0]
-
-    return embed, _from_pretrained(Spec2MolFeatureExtractor, name)
+    return Embedder(model).eval(), _from_pretrained(Spec2MolFeatureExtractor, name)
 
 
 def load_config(name: str) -> PreTrainedConfig:

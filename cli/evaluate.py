@@ -36,7 +36,6 @@ TOLD = {
     "formula": "The model is told the molecular formula, beside peaks, precursor m/z, adduct, ion mode, collision "
     "energy and instrument type.",
 }
-NO_TEXT_BRANCH = "Retrieval was left out: this model has no text branch (projector_config.use_qformer_text_input)."
 
 
 def add_arguments(parser):
@@ -98,14 +97,12 @@ def run(args) -> int:
         summary = summaries(systems)
         took = f"Answers to a spectrum took {drawn.seconds:.2f} s on average ({hardware(model)})."
         tables, notes = figure_tables(summary), [describe(rows, args), TOLD[track], unseen, fitted, took]
-        if args.candidates and model.config.projector_config.use_qformer_text_input:
+        if args.candidates:
             candidates = load_candidates(args.candidates, rows, same_formula=track == "formula")
             hits = [retrieve(model, processor, for_track(rows, track), candidates)]
             hits += [without_spectrum(rows, candidates, [row["smiles"] for row in library])] if library else []
             summary["retrieval"] = {name: value for frame in hits for name, value in summarise(frame).items()}
             tables.append(retrieval_table(summary["retrieval"]))
-        elif args.candidates:
-            notes.append(NO_TEXT_BRANCH)
         given = forecasts(systems[MODEL])
         tables += calibration_tables(given)
         of_track = {"figures": summary, "calibration": {name: calibration_summary(given[name]) for name in given}}

@@ -13,6 +13,10 @@ from .. import __version__
 VERBS = {
     "predict": "ranked structures for the spectra in files",
     "report": "the same as a page to look at: structures, explained spectra, library matches",
+    "rank": "known molecules of each spectrum's mass, the likeliest first",
+    "search": "the spectra of a library that resemble each spectrum most",
+    "build-store": "molecules prepared for rank",
+    "build-library": "annotated spectra prepared for search",
     "embed": "one vector for each spectrum in a file",
     "evaluate": "figures of a model on labelled spectra, with and without peaks",
     "fit-ranking": "weights and probabilities for a model's answers, from labelled spectra it has not seen",

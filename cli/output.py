@@ -2,11 +2,13 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Column, Table
 
 from ..chemistry_spec2mol import ADDUCTS
 from ..generation_spec2mol import Candidate
@@ -96,3 +98,17 @@ class MgfWriter:
 
     def __exit__(self, *_):
         self.file.close()
+
+
+def print_rows(rows: list[dict], columns: Sequence[str]):
+    """Some columns of a table on the screen, a section for each query."""
+    table = Table(*(Column(name.replace("_", " "), overflow="fold") for name in columns))
+    for row in rows:
+        if row["rank"] in (None, 1) and table.row_count:
+            table.add_section()
+        shown = dict(row) if row["rank"] in (None, 1) else row | {"query": ""}
+        cells = (shown[name] for name in columns)
+        table.add_row(
+            *("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        )
+    Console().print(table)

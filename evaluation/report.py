@@ -32,8 +32,11 @@ PLAUSIBILITY = {
 }
 ABLATION = ("exact_match@1", "exact_match@10", "tanimoto@1", "tanimoto@10", "formula_match@1")
 RETRIEVAL = {
+    "formula": "likely formula",
+    "structure": "likelihood of the fingerprint",
     "itc": "contrast (ITC)",
     "itm": "contrast and matching (ITC + ITM)",
+    "total": "all of these, as `spec2mol rank`",
     "without_spectrum": "most like a training molecule, without the spectrum",
     "chance": "random order",
 }

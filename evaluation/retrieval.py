@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
-from ..chemistry_spec2mol import morgan_fingerprint
-from ..modeling_spec2mol import EncoderOutput
+from ..chemistry_spec2mol import molecular_formula, morgan_fingerprint
+from ..retrieval.molecules import molecule_features
+from ..retrieval.ranking import score_molecules
 
 HITS = (1, 5, 20)
+# Part of `MoleculeScores` that each ranks by
+RANKINGS = {"formula": "formula", "structure": "structure", "itc": "contrast", "itm": "match", "total": "total"}
 IDENTITY = ("identifier", "inchikey", "smiles")
 
 
@@ -46,18 +48,10 @@ def rank_of_truth(scores: np.ndarray, truth: int) -> int:
     return int((scores >= scores[truth]).sum())
 
 
-@torch.no_grad()
-def retrieve(
-    model, processor, rows: Sequence[Mapping], candidates: Mapping[str, Sequence[str]], batch_size: int = 64
-) -> pd.DataFrame:
-    """One line for each query: identifier, inchikey, smiles, candidates (their number) and, @1, @5, @20, whether the
-    truth is among the first by contrast alone (itc) and by contrast and matching (itm), added as `Spec2MolModel.score`
-    does; and the expectation of a random order (chance). Each spectrum is encoded once. Candidates that the model
-    cannot write are last.
-
-    Raises:
-        ValueError: the model has no text branch.
-    """
+def retrieve(model, processor, rows: Sequence[Mapping], candidates: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """One line for each query: identifier, inchikey, smiles, candidates (their number), and whether the truth is among
+    the first 1, 5 and 20 (name@1, ...) by each of `RANKINGS` that the model has the parts for; and the expectation of
+    a random order (chance). Candidates that the text branch cannot write are last by its rankings."""
     of_molecule = defaultdict(list)
     for i, row in enumerate(rows):
         of_molecule[row["smiles"]].append(i)
@@ -65,56 +59,28 @@ def retrieve(
     progress = tqdm(total=len(rows), desc="retrieval", unit=" spectra", disable=None)
     for smiles, indices in of_molecule.items():
         listed = candidates[smiles]
-        readable = [j for j, candidate in enumerate(listed) if _readable(model, processor, candidate)]
-        texts = _batches(processor, [listed[j] for j in readable], batch_size, model.device)
-        for start in range(0, len(indices), batch_size):
-            chosen = indices[start : start + batch_size]
-            contrast, odds = np.full((2, len(chosen), len(listed)), np.nan)
-            if readable:
-                contrast[:, readable], odds[:, readable] = _scores(model, processor, [rows[i] for i in chosen], texts)
-            truth = listed.index(smiles)
-            chance = {f"chance@{k}": min(1.0, k / len(listed)) for k in HITS}
-            for i, itc, itm in zip(chosen, contrast, contrast + odds, strict=True):
-                hits = _hits({"itc": rank_of_truth(itc, truth), "itm": rank_of_truth(itm, truth)})
-                lines[i] = {name: rows[i][name] for name in IDENTITY} | {"candidates": len(listed)} | hits | chance
+        formulas, fingerprints, features = [molecular_formula(each) for each in listed], _fingerprints(listed), None
+        unwritable = np.zeros(len(listed), bool)
+        if model.config.projector_config.use_qformer_text_input:
+            features = molecule_features(model, processor, listed).cpu().numpy()
+            unwritable = ~features.any(1)
+        truth = listed.index(smiles)
+        chance = {f"chance@{k}": min(1.0, k / len(listed)) for k in HITS}
+        for i in indices:
+            spectrum = processor.feature_extractor.record(rows[i])
+            scores = score_molecules(
+                model, processor, spectrum, listed, formulas, fingerprints, features, shortlist=len(listed)
+            )
+            ranks = {}
+            for name, part in RANKINGS.items():
+                values = getattr(scores, part)
+                if values is not None:
+                    values = np.where(unwritable, np.nan, values) if part in ("contrast", "match") else values
+                    ranks[name] = rank_of_truth(values, truth)
+            lines[i] = {name: rows[i][name] for name in IDENTITY} | {"candidates": len(listed)} | _hits(ranks) | chance
         progress.update(len(indices))
     progress.close()
     return pd.DataFrame(lines)
-
-
-def _readable(model, processor, smiles) -> bool:
-    try:
-        length = len(processor.encode_molecule(smiles))
-    except ValueError:
-        return False
-    return length <= model.config.projector_config.max_position_embeddings
-
-
-def _batches(processor, molecules, batch_size, device):
-    starts = range(0, len(molecules), batch_size)
-    return [processor(molecules=molecules[i : i + batch_size], return_tensors="pt").to(device) for i in starts]
-
-
-def _scores(model, processor, rows, texts) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine / temperature, and log odds of the matching head, each `(spectra, molecules)`."""
-    base, projector = model.model, model.model.projector
-    inputs = processor.feature_extractor(rows, return_tensors="pt").to(model.device)
-    encoded = base.encode(**{name: inputs[name] for name in base.input_names if name in inputs})
-    features = projector.spectrum_features(projector.query_states(encoded))
-    contrast, odds = [], []
-    for text in texts:
-        ids, mask = text["molecule_ids"], text["molecule_mask"]
-        contrast.append(projector.similarity(features, projector.molecule_features(ids, mask)) / projector.temperature)
-        of_text = []
-        for row in range(len(rows)):
-            repeated = EncoderOutput(
-                last_hidden_state=encoded.last_hidden_state[row : row + 1].expand(len(ids), -1, -1),
-                attention_mask=encoded.attention_mask[row : row + 1].expand(len(ids), -1),
-            )
-            other, this = projector.matching_logits(repeated, ids, mask).unbind(-1)
-            of_text.append(this - other)
-        odds.append(torch.stack(of_text))
-    return tuple(torch.cat(parts, dim=1).float().cpu().numpy() for parts in (contrast, odds))
 
 
 def without_spectrum(

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from spec2mol.chemistry_spec2mol import morgan_fingerprint
 from spec2mol.evaluation.evaluator import load_queries, summarise
 from spec2mol.evaluation.retrieval import load_candidates, rank_of_truth, retrieve, without_spectrum
+from spec2mol.retrieval.ranking import STRUCTURE_WEIGHT
 from tests import builders
 
 
@@ -45,22 +47,28 @@ def test_rank_by_hand():
     assert rank_of_truth(np.array([0.3, np.nan, np.nan]), 1) == 3, "what cannot be written is last"
 
 
-@pytest.mark.parametrize("batch_size", [2, 64])
 @torch.no_grad()
-def test_ranks_are_those_of_the_models_own_scores(batch_size):
-    model, processor = builders.model(), builders.processor()
+def test_ranks_are_those_of_the_models_own_scores():
+    model, processor = builders.model(structure_config={"hidden_size": 16}), builders.processor()
     listed = [*builders.MOLECULES, "CCN", "CCCCN", "OCCS"]
-    hits = retrieve(model, processor, rows(), dict.fromkeys(builders.MOLECULES, listed), batch_size)
-    spectra = processor(spectra=builders.spectra(), return_tensors="pt")
+    told = [row | {"formula": "C2H6O"} for row in rows()]
+    hits = retrieve(model, processor, told, dict.fromkeys(builders.MOLECULES, listed))
+    spectra = processor(spectra=told, return_tensors="pt")
     molecules = processor(molecules=listed, return_tensors="pt")
     scores = model.score(spectra, molecules)
     features = model.get_spectrum_features(**builders.spectrum_tensors(model.model, spectra))
     cosine = model.model.projector.similarity(features, model.get_molecule_features(**molecules))
+    likelihood = model.model.structure_head.similarity(
+        model.model(**builders.spectrum_tensors(model.model, spectra)).soft_tokens,
+        torch.from_numpy(np.array([morgan_fingerprint(smiles) for smiles in listed])),
+    )
+    total = scores + STRUCTURE_WEIGHT * likelihood
     for i in range(4):
-        for name, row in (("itc", cosine[i]), ("itm", scores[i])):
-            rank = (row > row[i]).sum().item() + 1
+        for name, values in (("itc", cosine), ("itm", scores), ("structure", likelihood), ("total", total)):
+            rank = (values[i] > values[i, i]).sum().item() + 1
             assert [hits.loc[i, f"{name}@{k}"] for k in (1, 5, 20)] == [rank <= 1, rank <= 5, True]
     assert hits["chance@5"].tolist() == pytest.approx([5 / 7] * 4) and set(hits["candidates"]) == {7}
+    assert not hits["formula@5"].any(), "a formula that is told tells nothing"
 
 
 def test_a_truth_that_the_model_cannot_write_is_missed_but_counted():
@@ -69,10 +77,10 @@ def test_a_truth_that_the_model_cannot_write_is_missed_but_counted():
     assert hits["itc@1"].tolist() == hits["itm@1"].tolist() == [0]
 
 
-def test_a_model_without_text_branch_says_so():
-    model = builders.model(projector={"use_qformer_text_input": False})
-    with pytest.raises(ValueError, match="without a text branch"):
-        retrieve(model, builders.processor(), rows()[:1], {"CCO": ["CCO", "CCN"]})
+def test_a_model_without_text_branch_ranks_by_the_rest():
+    model = builders.model(projector={"use_qformer_text_input": False}, structure_config={"hidden_size": 16})
+    hits = retrieve(model, builders.processor(), rows()[:1], {"CCO": ["CCO", "CCN"]})
+    assert {"structure@1", "total@1", "formula@1"} <= set(hits) and "itc@1" not in hits
 
 
 def test_control_without_spectrum_takes_what_resembles_training():
