@@ -1,5 +1,5 @@
-"""Is the true molecule among the first of the candidates of its mass, or of its formula? What `spec2mol rank` ranks by,
-each part alone and their sum, beside controls that see no spectrum.
+"""Is the true molecule among the first candidates of its mass, or of its formula? By each part of what `spec2mol rank`
+ranks by and by their sum, beside controls that see no spectrum.
 
     python benchmarks/retrieval_recall.py --data ../shared/data/massbank/val.parquet \\
         --candidates ../shared/data/massbank/candidates_val.json.gz --train ../shared/data/massbank/train.parquet
