@@ -15,7 +15,7 @@ from .augmentation import Augmentation
 @dataclass
 class Spec2MolCollator:
     """Rows of `load_examples` or `load_task_examples` -> tensors of `Spec2MolForConditionalGeneration`, or with
-    `pairs` of `Spec2MolForPreTraining`. In tasks the loss is on the answers, and some rows may have no spectrum.
+    `pairs` of `Spec2MolForPreTraining`. In tasks the loss is on the answers, and some rows may be text alone.
 
     condition_dropout: probability that a condition, by name, is hidden; so a model learns to do without it. The
         precursor m/z is hidden from the encoder as well: it names a training molecule almost alone, so a model
@@ -40,8 +40,8 @@ class Spec2MolCollator:
             raise ValueError(f"no such conditions: {', '.join(sorted(unknown))}; there are {', '.join(CONDITIONS)}")
 
     def __call__(self, rows) -> dict[str, torch.Tensor]:
-        measured = [row for row in rows if row.get("mzs") is not None]
-        batch = self._spectra(measured) if measured else {}
+        queries = [row for row in rows if self.processor.is_query(row)]
+        batch = self._queries(queries) if queries else {}
         if "messages" in rows[0]:
             text = self.processor.conversation_text([row["messages"] for row in rows])
         elif self.pairs:
@@ -71,7 +71,9 @@ class Spec2MolCollator:
                 return target
         return row["target_ids"]
 
-    def _spectra(self, rows) -> dict[str, torch.Tensor]:
+    def _queries(self, rows) -> dict[str, torch.Tensor]:
+        if self.processor.feature_extractor.molecules is not None:
+            return dict(self.processor.feature_extractor(rows, return_tensors="pt"))
         if self.augmentation is not None:
             rows = [self.augmentation(row) for row in rows]
         probabilities = torch.tensor([self.condition_dropout.get(name, 0.0) for name in CONDITIONS])

@@ -25,6 +25,7 @@ SPECTRUM_COLUMNS = (
     "instrument_type",
     "formula",
 )
+CONFORMER_COLUMNS = ("atoms", "coordinates")
 
 
 def load_examples(
@@ -34,11 +35,14 @@ def load_examples(
     max_tokens: int | None = None,
     fingerprint_size: int | None = None,
     weights: Mapping[str, int] | None = None,
+    text: str | None = None,
+    only: Mapping[str, Sequence] | None = None,
 ) -> Dataset:
-    """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README).
+    """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README); for
+    an encoder of conformers perhaps `atoms` and `coordinates`, as `molecules_spec2mol` reads them.
 
     Added columns: target_ids (start, SELFIES symbols, end) and num_tokens of it; for spectra, num_peaks that the
-    encoder will read, identity (equal for spectra of one molecule) and mass of the molecule (Da); with
+    encoder will read; for what an encoder reads, identity (equal for one molecule) and mass of the molecule (Da); with
     `fingerprint_size`, also fingerprint (Morgan, bits packed into bytes) and element_counts. Rows whose molecule
     SELFIES cannot write are dropped; the number is printed.
 
@@ -49,8 +53,10 @@ def load_examples(
         max_tokens: drop longer targets: a few long ones cost as much as the rest.
         weights: how many times a row counts, by globs of its column `source`; the first glob that matches decides, and
             a row that none matches counts once.
+        text: a column whose text is the target, in place of the molecule.
+        only: values by column; other rows are left out.
     """
-    parts = [_load(path, processor, limit, max_tokens, fingerprint_size) for path in listed(paths)]
+    parts = [_load(path, processor, limit, max_tokens, fingerprint_size, text, only or {}) for path in listed(paths)]
     examples = joined(parts)
     return examples if weights is None else _repeated(examples, weights)
 
@@ -96,7 +102,7 @@ def load_spectra_examples(
     columns = (*SPECTRUM_COLUMNS, "smiles", "inchikey", "run", "retention_time")
     parts = []
     for path in listed(paths):
-        rows = _read(path, limit, columns)
+        rows = _read(path, limit, columns, {})
         if "mzs" not in rows.column_names:
             raise ValueError(f"{path}: no spectra in it (columns {', '.join(rows.column_names) or 'unknown'})")
         examples = rows.map(
@@ -123,18 +129,20 @@ def _add_spectrum_columns(row, num_peaks, fingerprint_size):
     return added
 
 
-def _load(path, processor, limit, max_tokens, fingerprint_size):
-    dataset = _read(path, limit, (*SPECTRUM_COLUMNS, "smiles", "inchikey", "identifier", "source"))
+def _load(path, processor, limit, max_tokens, fingerprint_size, text, only):
+    columns = (*SPECTRUM_COLUMNS, *CONFORMER_COLUMNS, "smiles", "inchikey", "identifier", "source")
+    dataset = _read(path, limit, columns if text is None else (*columns, text), only)
     examples = dataset.map(
         _add_target,
-        fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size},
+        fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size, "text": text},
         num_proc=processes(dataset),
         desc=f"Tokenising {os.path.basename(path)}",
     )
     kept = examples.filter(lambda num_tokens: 0 < num_tokens <= (max_tokens or np.inf), input_columns="num_tokens")
     if dropped := len(examples) - len(kept):
         longer = f" or they are longer than {max_tokens} tokens" if max_tokens else ""
-        print(f"{path}: {dropped} of {len(examples)} rows dropped, SELFIES cannot write their molecules{longer}")
+        cannot = "they have no text" if text else "SELFIES cannot write their molecules"
+        print(f"{path}: {dropped} of {len(examples)} rows dropped, {cannot}{longer}")
     return kept
 
 
@@ -163,9 +171,16 @@ def read_rows(path: str) -> Dataset:
     return load_dataset("json" if path.endswith("jsonl") else "parquet", data_files=files, split="train")
 
 
-def _read(path, limit, columns) -> Dataset:
+def only_rows(dataset: Dataset, only: Mapping[str, Sequence]) -> Dataset:
+    """Those that have in each column one of the values given for it."""
+    for column, values in only.items():
+        dataset = dataset.filter(lambda value, kept=frozenset(values): value in kept, input_columns=column)
+    return dataset
+
+
+def _read(path, limit, columns, only) -> Dataset:
     """The named columns, as far as they exist, of the first rows of the files that match a glob."""
-    dataset = read_rows(path)
+    dataset = only_rows(read_rows(path), only)
     if limit is not None:
         dataset = dataset.select(range(min(limit, len(dataset))))
     return dataset.select_columns([name for name in columns if name in dataset.column_names])
@@ -175,11 +190,15 @@ def processes(dataset) -> int:
     return min(os.cpu_count(), 1 + len(dataset) // 20_000)
 
 
-def _add_target(row, processor, fingerprint_size):
-    target = _encode(processor, row["smiles"])
+def _add_target(row, processor, fingerprint_size, text):
+    if text is None:
+        target = _encode(processor, row["smiles"])
+    else:
+        target = processor.encode_text(row[text]) if row[text] else []
     added = {"target_ids": target, "num_tokens": len(target), "num_peaks": 0}
     if "mzs" in row:
         added["num_peaks"] = min(len(row["mzs"]), processor.feature_extractor.num_peaks)
+    if processor.is_query(row):
         added |= molecule_columns(row)
     if fingerprint_size is not None:
         elements = tuple(processor.feature_extractor.elements)

@@ -3,54 +3,31 @@
 from collections.abc import Mapping
 
 import numpy as np
-from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 from rdkit.Chem.Descriptors import MolWt
 from rdkit.Chem.GraphDescriptors import BertzCT
 from rdkit.Chem.rdMolDescriptors import CalcNumRings, CalcTPSA
 
 from ..molecules_spec2mol import embed_conformer, read_molecule
-
-# Names as chemists say them, by SMARTS; a molecule is said to hold every one that matches.
-FUNCTIONAL_GROUPS = {
-    "carboxylic acid": "[CX3](=O)[OX2H1,OX1-]",
-    "ester": "[CX3](=O)[OX2][#6;!$(C=O)]",
-    "amide": "[CX3](=O)[NX3]",
-    "aldehyde": "[CX3H1](=O)[#6]",
-    "ketone": "[#6][CX3](=O)[#6]",
-    "alcohol": "[OX2H][CX4]",
-    "phenol": "[OX2H]c",
-    "ether": "[OX2]([#6;!$(C=O)])[#6;!$(C=O)]",
-    "amine": "[NX3;!$(N[#6]=[O,N,S]);!$(N[S,P]);!$(N=*);!$(N#*);!$([N+])][#6]",
-    "nitrile": "C#N",
-    "nitro group": "[$([NX3](=O)=O),$([N+](=O)[O-])]",
-    "thiol": "[SX2H]",
-    "sulfide": "[#6;!$(C=O)][SX2][#6;!$(C=O)]",
-    "sulfonamide": "S(=O)(=O)[NX3]",
-    "phosphate": "P(=O)([OX2,OX1-])([OX2,OX1-])[OX2,OX1-]",
-    "halogen": "[F,Cl,Br,I][#6]",
-    "aromatic ring": "a",
-}
-PATTERNS = {name: Chem.MolFromSmarts(smarts) for name, smarts in FUNCTIONAL_GROUPS.items()}
+from .dialogues import groups
 
 
 def molecule_facts(smiles: str) -> dict[str, float | int | str]:
     """
     molecular_weight (Da, average), logp (Crippen's), tpsa (Angstrom², Ertl's), complexity (Bertz's index, which
-    PubChem's is derived from), num_rings; functional_groups, names of `FUNCTIONAL_GROUPS` joined by commas, or "none".
+    PubChem's is derived from), num_rings; functional_groups, as `dialogues.groups` names them.
 
     Raises:
         ValueError: no molecule.
     """
     molecule = read_molecule(smiles)
-    groups = [name for name, pattern in PATTERNS.items() if molecule.HasSubstructMatch(pattern)]
     return {
         "molecular_weight": MolWt(molecule),
         "logp": MolLogP(molecule),
         "tpsa": CalcTPSA(molecule),
         "complexity": BertzCT(molecule),
         "num_rings": CalcNumRings(molecule),
-        "functional_groups": ", ".join(groups) or "none",
+        "functional_groups": groups(molecule),
     }
 
 

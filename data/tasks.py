@@ -12,7 +12,16 @@ from datasets import Sequence as ListOf
 
 from ..characters_spec2mol import MODALITIES, to_characters
 from ..chemistry_spec2mol import inchikey_block, to_selfies
-from .examples import SPECTRUM_COLUMNS, joined, listed, molecule_identity, processes, read_rows
+from .examples import (
+    CONFORMER_COLUMNS,
+    SPECTRUM_COLUMNS,
+    joined,
+    listed,
+    molecule_identity,
+    only_rows,
+    processes,
+    read_rows,
+)
 
 SPECTRUM_FEATURES = {name: Value("string") for name in SPECTRUM_COLUMNS} | {
     "mzs": ListOf(Value("float64")),
@@ -28,6 +37,8 @@ FEATURES = Features(
         "identity": Value("int64"),
         "num_tokens": Value("int64"),
         "num_peaks": Value("int64"),
+        "atoms": ListOf(Value("string")),
+        "coordinates": ListOf(ListOf(Value("float64"))),
         **SPECTRUM_FEATURES,
     }
 )
@@ -107,8 +118,7 @@ def task_rows(task: Task, fold: str, limit: int | None = None) -> Dataset:
     if getattr(task, fold) is None:
         raise ValueError(f"a task has no {fold} rows")
     rows = joined([read_rows(path) for path in listed(getattr(task, fold))])
-    for column, values in (task.only or {}).items():
-        rows = rows.filter(lambda value, kept=frozenset(values): value in kept, input_columns=column)
+    rows = only_rows(rows, task.only or {})
     return rows if limit is None else rows.select(range(min(limit, len(rows))))
 
 
@@ -116,7 +126,7 @@ def load_task_examples(
     tasks: Mapping[str, Task], fold: str, processor, limit: int | None = None, max_tokens: int | None = None
 ) -> Dataset:
     """Rows of all tasks: task, messages, smiles and identity of the molecule (None where the row names none), the
-    columns of a spectrum (None without one), num_tokens and num_peaks, by which batches are made.
+    columns of a spectrum or a conformer (None without one), num_tokens and num_peaks, by which batches are made.
 
     limit: so many of the first rows of each task. max_tokens: leave out longer ones; their number is printed.
     """
@@ -140,7 +150,7 @@ def load_task_examples(
 
 
 def _example(row, name, task, processor):
-    example = dict.fromkeys(FEATURES) | {column: row.get(column) for column in SPECTRUM_COLUMNS}
+    example = dict.fromkeys(FEATURES) | {name: row.get(name) for name in (*SPECTRUM_COLUMNS, *CONFORMER_COLUMNS)}
     example |= {"task": name, "smiles": row.get("smiles"), "num_tokens": 0, "num_peaks": 0, "messages": []}
     try:
         example["messages"] = task.conversation(row, processor)

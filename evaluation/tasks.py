@@ -71,7 +71,7 @@ def evaluate_task(
 def answer(
     model, processor, conversations: Sequence, rows: Sequence[Mapping], batch_size: int, desc: str = "", **generation
 ) -> list[str]:
-    """What the model says in place of the last message of each conversation. `rows` hold the spectra, if any. Works
+    """What the model says in place of the last message of each conversation. `rows` hold what it reads, if any. Works
     through them in order of length, which pads least."""
     order = sorted(range(len(rows)), key=lambda i: sum(len(m["content"]) for m in conversations[i][:-1]))
     answers = [""] * len(rows)
@@ -79,9 +79,10 @@ def answer(
         chosen = order[start : start + batch_size]
         inputs = processor.conversation_prompt([conversations[i] for i in chosen])
         inputs = {name: torch.from_numpy(array) for name, array in inputs.items()}
-        measured = [rows[i] for i in chosen if rows[i].get("mzs") is not None]
-        if measured:
-            inputs |= processor.feature_extractor(measured, return_tensors="pt")
+        asked = [rows[i] | {"messages": conversations[i]} for i in chosen]
+        queries = [row for row in asked if processor.is_query(row)]
+        if queries:
+            inputs |= processor.feature_extractor(queries, return_tensors="pt")
         ids = model.generate(**{name: tensor.to(model.device) for name, tensor in inputs.items()}, **generation)
         written = ids if model.config.is_encoder_decoder else ids[:, inputs["input_ids"].shape[1] :]
         for i, text in zip(chosen, processor.decode_text(written), strict=True):

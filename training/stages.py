@@ -94,6 +94,8 @@ def _composite_stage(recipe):
             *limits,
             fingerprint_size=None if structure is None else structure.fingerprint_size,
             weights=recipe.data.get("weights") if fold == "train" else None,
+            text=recipe.data.get("text"),
+            only=recipe.data.get("only"),
         )
 
     if recipe.chat_template is not None:

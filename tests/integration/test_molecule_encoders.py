@@ -27,11 +27,11 @@ class Reader(nn.Module):
             encoded.hidden_states = encoded.hidden_states[-1:] * len(encoded.hidden_states)
         return self.head(self.model.projector(encoded).mean(1))
 
-    def fit(self, inputs, answers, loss_function, steps: int, **kwargs):
+    def fit(self, inputs, answers, loss_function, steps: int, learning_rate: float = 3e-3, **kwargs):
         """Trains all that is not frozen, on random batches of 32."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=3e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        optimizer = torch.optim.AdamW(trained, lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
         generator = torch.Generator().manual_seed(0)
         self.train()
         for _ in range(steps):
@@ -114,8 +114,8 @@ def test_motifs_tell_rings_that_neighbourhoods_do_not(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_low_levels_tell_atoms_that_the_last_does_not(seed):
-    """Shares of nitrogen, oxygen, fluorine and sulfur among the atoms, from a frozen encoder: in the last of its levels
-    atoms are mixed with their neighbourhoods. One model reads all levels, the other the last one six times."""
+    """Shares of nitrogen, oxygen, fluorine and sulfur among the atoms, from a frozen encoder: in the last level atoms
+    are mixed with their neighbourhoods. One model reads all levels, the other the last one six times."""
     rng = np.random.default_rng(0)
     pieces = ["C", "CC", "N", "O", "S", "C(F)", "C(Cl)", "C(=O)", "C(C)", "C(O)", "C(N)", "c1ccc(cc1)"]
     molecules = [Chem.MolFromSmiles("C" + "".join(rng.choice(pieces, rng.integers(3, 9))) + "C") for _ in range(400)]

@@ -103,6 +103,21 @@ def test_queries_start_apart():
     assert 0.9 < projector.level_queries.std() < 1.1 and 0.8 < projector.motif_queries.std() < 1.2
 
 
+def test_a_language_model_gets_new_parts(tmp_path):
+    """Parts that a folder lacks start as those of a new model, not as what lay in memory."""
+    builders.model(encoder=None, projector=None, condition_config=None).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    loaded = Spec2MolForConditionalGeneration.from_pretrained(tmp_path, config=builders.graph_config()).model
+    torch.manual_seed(0)
+    new = Spec2MolModel(builders.graph_config())
+    for (name, found), expected in zip(loaded.state_dict().items(), new.state_dict().values(), strict=True):
+        assert found.isfinite().all(), name
+        if found.ndim > 1:
+            assert 0.8 < found.std() / expected.std() < 1.25, name
+        elif found.is_floating_point():
+            torch.testing.assert_close(found, expected, rtol=0, atol=0.5, msg=name)
+
+
 def test_wrong_configurations_are_refused():
     with pytest.raises(ValueError, match="num_query_tokens is 32, but there are 4 motif queries and 6 x 4"):
         Spec2MolModel(builders.graph_config(num_query_tokens=32))

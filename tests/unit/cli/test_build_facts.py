@@ -11,7 +11,7 @@ def test_a_table_with_facts(tmp_path, capsys):
     assert main([*arguments, "--conformers", "--processes", "1"]) == 0
     table = pd.read_parquet(tmp_path / "new" / "facts.parquet")
     assert table["description"].tolist() == ["a", "d"]
-    assert table["functional_groups"].tolist() == ["alcohol", "aromatic ring"]
+    assert table["functional_groups"].tolist() == ["an alcohol", "an aromatic ring"]
     assert [len(atoms) for atoms in table["atoms"]] == [3, 6] and table["span"].between(2, 3).all()
     printed = capsys.readouterr().out
     assert "2 molecules" in printed
