@@ -68,11 +68,12 @@ def test_conformers_tell_what_the_structure_does_not():
     spread = (ends[unseen] - ends[seen].mean()).abs().mean()
 
     def error(inputs):
-        # BERT's initial weights are for a width of 768.
-        config = builders.conformer_config(projector_config=builders.PROJECTOR | {"initializer_range": 0.2})
+        wider = {"initializer_range": 0.1}  # BERT's initial weights are for a width of 768
+        encoder = builders.UNIMOL | wider | {"num_gaussians": 64}
+        config = builders.conformer_config(encoder_config=encoder, projector_config=builders.PROJECTOR | wider)
         reader = Reader(config, 1, seed=0)
         nn.init.constant_(reader.head.bias, ends[seen].mean())
-        reader.fit(chosen(inputs, seen), ends[seen], nn.functional.l1_loss, steps=250)
+        reader.fit(chosen(inputs, seen), ends[seen], nn.functional.mse_loss, steps=150)
         with torch.no_grad():
             return (reader(chosen(inputs, unseen)) - ends[unseen]).abs().mean()
 
@@ -133,7 +134,7 @@ def test_low_levels_tell_atoms_that_the_last_does_not(seed):
                 reader.model.encoder.train()(**chosen(inputs, seen))
         reader.model.encoder.requires_grad_(False)
         kwargs = {"last_level_only": last_level_only}
-        reader.fit(chosen(inputs, seen), shares[seen], nn.functional.mse_loss, steps=150, **kwargs)
+        reader.fit(chosen(inputs, seen), shares[seen], nn.functional.mse_loss, 250, learning_rate=1e-2, **kwargs)
         with torch.no_grad():
             error = (reader(chosen(inputs, unseen), **kwargs) - shares[unseen]).square().sum()
         return 1 - error / (shares[unseen] - shares[unseen].mean(0)).square().sum()
