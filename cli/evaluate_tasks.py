@@ -11,8 +11,9 @@ from rich.console import Console
 
 from ..data.tasks import load_tasks
 from ..evaluation.report import Table, to_markdown, to_rich, write_section
-from ..evaluation.tasks import SPELLINGS, evaluate_task, summarise_task
+from ..evaluation.tasks import MODEL, SPELLINGS, evaluate_task, summarise_task
 from ..loading import load_model
+from ..training.record import load_seen
 
 
 def add_arguments(parser):
@@ -36,16 +37,17 @@ def run(args) -> int:
     model, processor = load_model(args.model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     generation = {"num_beams": args.num_beams, "max_new_tokens": args.max_new_tokens, "do_sample": False}
+    record = load_seen(args.model) if args.fold == "validation" else None
     tables, figures = [], {}
     for name in args.task or tasks:
         systems = evaluate_task(
             model, processor, tasks, name, args.fold, args.limit, args.spelling, args.batch_size, **generation
         )
-        summary = summarise_task(systems)
-        count = len(next(iter(systems.values())))
+        molecules = systems[MODEL]["molecule"].tolist()
+        summary = summarise_task(systems, None if record is None else record.saw(molecules))
         columns = list(next(iter(summary.values())))
         rows = [[system, *(of_system.get(c, "") for c in columns)] for system, of_system in summary.items()]
-        tables.append(Table(f"{name}, {count} rows", ["", *columns], rows))
+        tables.append(Table(f"{name}, {len(molecules)} rows", ["", *columns], rows))
         figures[name] = {s: {c: i._asdict() for c, i in of_s.items()} for s, of_s in summary.items()}
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)

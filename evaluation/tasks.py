@@ -8,13 +8,13 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 from tqdm import tqdm
 
-from ..characters_spec2mol import from_characters
-from ..chemistry_spec2mol import from_selfies, inchikey_block
+from ..characters_spec2mol import MODALITIES
+from ..chemistry_spec2mol import canonical_smiles, from_selfies, inchikey_block
 from ..data.tasks import Task, task_rows
 from .intervals import Interval, paired_difference
 from .text_metrics import METRICS, read_molecule, score_reactions, summarise_scores
 
-MODEL, WRONG_INPUT = "model", "its answers to other rows"
+MODEL, UNSEEN, WRONG_INPUT = "model", "model, unseen molecules", "its answers to other rows"
 SPELLINGS = ("given", "canonical", "random", "hydrogens")
 
 
@@ -41,26 +41,22 @@ def evaluate_task(
     task, rows = tasks[name], task_rows(tasks[name], fold, limit).to_list()
     if task.metric not in METRICS:
         raise ValueError(f"task {name}: no metric {task.metric}; there are {', '.join(METRICS)}")
-    rows = [row | {"smiles": respell(row["smiles"], spelling)} if "smiles" in row else row for row in rows]
-    conversations = [task.conversation(row, processor) for row in rows]
+    truths, molecules = [_truth(task, row) for row in rows], [_molecule(row, i) for i, row in enumerate(rows)]
+    rows = [row | {"smiles": respell(row["smiles"], spelling)} if row.get("smiles") else row for row in rows]
+    conversations = [_conversation(task, row, processor) for row in rows]
     answers = answer(model, processor, conversations, rows, batch_size, desc=name, **generation)
-    truths = [from_characters(conversation[-1]["content"]) for conversation in conversations]
-    if "molecule" in task.columns and task.metric == "molecule":
-        answers, truths = (
-            [from_selfies(text, processor.dialect) or "" for text in texts] for texts in (answers, truths)
-        )
-    lines = pd.DataFrame({"truth": truths, "molecule": [_molecule(row, i) for i, row in enumerate(rows)]})
-    lines.insert(0, "question", ["\n".join(m["content"] for m in messages[:-1]) for messages in conversations])
+    if task.messages is not None and "{molecule}" in task.messages[-1]["content"]:
+        answers = [from_selfies(text, processor.dialect) or "" for text in answers]
+    questions = ["\n".join(m["content"] for m in messages[:-1]) for messages in conversations]
+    lines = pd.DataFrame({"question": questions, "truth": truths, "molecule": molecules})
     systems = {}
     for system, given in ((MODEL, answers), (WRONG_INPUT, _swapped(answers))):
         scores = METRICS[task.metric](given, truths)
         systems[system] = pd.concat([lines.assign(answer=given), scores], axis=1)
     if task.round_trip is not None:
         back = tasks[task.round_trip]
-        asked = [
-            back.conversation(row | {"source": given, "target": ""}, processor)
-            for row, given in zip(rows, answers, strict=True)
-        ]
+        pairs = zip(rows, answers, strict=True)
+        asked = [back.conversation(row | {"source": given, "target": ""}, processor) for row, given in pairs]
         returned = answer(model, processor, asked, rows, batch_size, desc=f"{name}, back", **generation)
         sources = [row["source"] for row in rows]
         systems[MODEL]["round trip"] = score_reactions(returned, sources)["exact"]
@@ -71,10 +67,10 @@ def evaluate_task(
 def answer(
     model, processor, conversations: Sequence, rows: Sequence[Mapping], batch_size: int, desc: str = "", **generation
 ) -> list[str]:
-    """What the model says in place of the last message of each conversation. `rows` hold what it reads, if any. Works
-    through them in order of length, which pads least."""
+    """What the model says in place of the last message of each conversation; nothing to an empty one. `rows` hold what
+    it reads, if any. Works through them in order of length, which pads least."""
     order = sorted(range(len(rows)), key=lambda i: sum(len(m["content"]) for m in conversations[i][:-1]))
-    answers = [""] * len(rows)
+    answers, order = [""] * len(rows), [i for i in order if conversations[i]]
     for start in tqdm(range(0, len(order), batch_size), desc=desc, unit=" batches", disable=None):
         chosen = order[start : start + batch_size]
         inputs = processor.conversation_prompt([conversations[i] for i in chosen])
@@ -90,12 +86,16 @@ def answer(
     return answers
 
 
-def summarise_task(systems: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Interval]]:
-    """Figures of both systems, and the mean difference between them over the same rows."""
-    figures = {}
-    for system, lines in systems.items():
-        scores = lines.drop(columns=["question", "truth", "molecule", "answer"])
-        figures[system] = summarise_scores(scores, lines["molecule"].tolist())
+def summarise_task(
+    systems: Mapping[str, pd.DataFrame], seen: Sequence[bool] | None = None
+) -> dict[str, dict[str, Interval]]:
+    """Figures of both systems, and the mean difference between them over the same rows.
+
+    seen: rows about molecules that the model was trained on; without them, its figures are given again.
+    """
+    figures = {system: _figures(lines) for system, lines in systems.items()}
+    if seen is not None and 0 < sum(seen) < len(seen):
+        figures[UNSEEN] = _figures(systems[MODEL][[not s for s in seen]])
     model, control = systems[MODEL], systems[WRONG_INPUT]
     figures["difference"] = {}
     for name in figures[MODEL]:
@@ -105,6 +105,11 @@ def summarise_task(systems: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, I
                 pair = model.loc[known, name], control.loc[known, name]
                 figures["difference"][name] = paired_difference(*pair, model.loc[known, "molecule"])
     return figures
+
+
+def _figures(lines):
+    scores = lines.drop(columns=["question", "truth", "molecule", "answer"])
+    return summarise_scores(scores, lines["molecule"].tolist())
 
 
 def respell(smiles: str, spelling: str) -> str:
@@ -125,6 +130,24 @@ def respell(smiles: str, spelling: str) -> str:
         if spelling == "hydrogens":
             return Chem.MolToSmiles(molecule, allHsExplicit=True)
         return Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=1)[0]
+
+
+def _conversation(task, row, processor) -> list[dict[str, str]]:
+    """Empty where the row cannot be written for this model: its answer is none, and counts."""
+    try:
+        return task.conversation(row, processor)
+    except ValueError:
+        return []
+
+
+def _truth(task, row) -> str:
+    """The last message, with molecules as SMILES: flat, where the model writes SELFIES."""
+    if task.messages is None:
+        return row["messages"][-1]["content"]
+    plain = {f"{modality}_characters": row.get(modality) for modality in MODALITIES}
+    if row.get("smiles"):
+        plain |= {"molecule": canonical_smiles(row["smiles"]), "molecule_characters": row["smiles"]}
+    return task.messages[-1]["content"].format(**row | plain)
 
 
 def _swapped(answers):

@@ -44,7 +44,7 @@ def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd
         a, b = read_molecule(predicted), read_molecule(truth)
         lines.append(
             {
-                "exact": float(a is not None and Chem.MolToInchi(a) == Chem.MolToInchi(b)),
+                "exact": float(None not in (a, b) and identity(a) == identity(b)),
                 "valid": float(a is not None),
                 "levenshtein": float(distance.distance(predicted, truth)),
                 "bleu4": bleu_statistics(list(predicted), list(truth), 4),
@@ -181,6 +181,12 @@ def read_molecule(smiles: str):
     with BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     return None if molecule is None or not molecule.GetNumAtoms() else molecule
+
+
+def identity(molecule) -> str:
+    """InChI, or canonical SMILES of what InChI cannot name."""
+    with BlockLogs():
+        return Chem.MolToInchi(molecule) or Chem.MolToSmiles(molecule)
 
 
 def similarity(a, b, fingerprint) -> float:

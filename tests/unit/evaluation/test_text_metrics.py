@@ -80,6 +80,10 @@ def _same(a, b):
     return Chem.MolToInchi(Chem.MolFromSmiles(a)) == Chem.MolToInchi(Chem.MolFromSmiles(b))
 
 
+def test_a_truth_that_cannot_be_read_is_never_met():
+    assert score_molecules(["C1CC", "CC"], ["C1CC"] * 2)[["exact", "morgan"]].to_numpy().tolist() == [[0, 0], [0, 0]]
+
+
 def test_spaces_that_a_tokenizer_put_in_do_not_matter():
     assert score_molecules(["C/C=C\\ C"], ["C/C=C\\C"])["exact"][0] == 1
 
