@@ -13,6 +13,7 @@ from ..data.examples import listed
 from ..data.tasks import read_tasks, training_files
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_dreams import DreamsForSequenceClassification, DreamsPreTrainedModel
+from ..modeling_modality_experts import partition_neurons
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
 from ..processing_spec2mol import Spec2MolProcessor
 
@@ -122,13 +123,15 @@ class Recipe:
                 labels = head.config.num_labels
                 head.config.num_labels, head.config.problem_type = 2, None  # Encoders have none.
                 config = config | {"encoder_config": head.config.to_dict()}
-            config = Spec2MolConfig.from_dict(Spec2MolConfig.from_pretrained(source).to_dict() | config)
+            processor, before = Spec2MolProcessor.from_pretrained(source), Spec2MolConfig.from_pretrained(source)
+            config = Spec2MolConfig.from_dict(before.to_dict() | with_modalities(config, processor.tokenizer))
             model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
+            if config.experts_config is not None and before.experts_config is None:
+                partition_neurons(model.language_model, config.experts_config.num_experts)
             if head is not None:
                 model.model.encoder, tokens = head.dreams, model.model.fingerprint_tokens
                 if tokens is not None and labels == model.config.structure_config.fingerprint_size:
                     tokens.classifier = head.classifier
-            processor = Spec2MolProcessor.from_pretrained(source)
             processor.num_query_tokens = config.num_soft_tokens
             features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})
             processor.feature_extractor = Spec2MolFeatureExtractor.from_dict(features)
@@ -140,10 +143,7 @@ class Recipe:
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         }
-        config = config | {"text_config": config.get("text_config", {}) | text}
-        if "experts_config" in config:
-            ids = {"modality_token_ids": character_ids(tokenizer)}
-            config = config | {"experts_config": ids | config["experts_config"]}
+        config = with_modalities(config, tokenizer) | {"text_config": config.get("text_config", {}) | text}
         config = Spec2MolConfig(**config, soft_token_id=tokenizer.mask_token_id)
         feature_extractor = Spec2MolFeatureExtractor(**self.model.get("feature_extractor", {}))
         processor = Spec2MolProcessor(
@@ -173,3 +173,10 @@ class Recipe:
         model = head(DreamsConfig.from_dict(encoder.config.to_dict() | fields))
         model.dreams.load_state_dict(encoder.state_dict())
         return model, feature_extractor
+
+
+def with_modalities(config: dict[str, Any], tokenizer) -> dict[str, Any]:
+    """Fields of `Spec2MolConfig`; modality experts, if any, know the modality of each token."""
+    if config.get("experts_config") is None:
+        return config
+    return config | {"experts_config": {"modality_token_ids": character_ids(tokenizer)} | config["experts_config"]}

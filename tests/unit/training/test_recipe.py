@@ -7,8 +7,10 @@ from transformers import TrainingArguments
 
 from spec2mol import DreamsConfig, Spec2MolConfig
 from spec2mol.data.tasks import read_tasks
+from spec2mol.data.text_tokenizer import build_text_tokenizer
 from spec2mol.feature_extraction_spec2mol import CONDITIONS
 from spec2mol.modeling_dreams import DreamsForSequenceClassification
+from spec2mol.saving import save_for_hub
 from spec2mol.training.recipe import ENCODER_STAGES, Recipe
 from tests import builders
 
@@ -99,6 +101,25 @@ def test_an_encoder_brings_the_fingerprint_that_it_expects(tmp_path):
     with torch.no_grad():
         expected = encoder.eval()(query["peaks"], query["peaks_mask"]).logits
         torch.testing.assert_close(joined.eval().model.encode(**query).fingerprint_logits, expected)
+
+
+@torch.no_grad()
+def test_experts_may_come_at_a_later_stage(tmp_path):
+    """With all of them active they compute what the dense model did."""
+    build_text_tokenizer(["The molecule is an acid."], 150, characters=True).save_pretrained(tmp_path / "tokenizer")
+    text = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    alone = dict.fromkeys(("encoder_config", "condition_config", "projector_config"))
+    config = alone | {"text_config": text | {"num_attention_heads": 4}}
+    new = {"tokenizer": str(tmp_path / "tokenizer"), "config": config}
+    dense, processor = Recipe("instruct", new, {}, {}).load_model()
+    save_for_hub(dense, processor, tmp_path / "dense")
+    experts = {"experts_config": {"active_experts": [16] * 4}}
+    model, _ = Recipe("instruct", {"from": str(tmp_path / "dense"), "config": experts}, {}, {}).load_model()
+    ids = torch.tensor([processor.tokenizer("The {|C|}{|O|} is <|M|>")["input_ids"]])
+    assert model.router.token_types_of(ids).unique().tolist() == [0, 1, 2]
+    torch.testing.assert_close(model.eval()(ids).logits, dense.eval()(ids).logits, atol=1e-5, rtol=0)
+    layers = [m.language_model.model.layers[0].mlp.up_proj.weight for m in (dense, model)]
+    assert not torch.equal(*layers)  # in another order
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
