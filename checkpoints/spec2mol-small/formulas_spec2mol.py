@@ -83,7 +83,7 @@ def rank_formulas(spectrum: Mapping, ppm: float = 10.0, top_k: int = 20) -> list
     Raises:
         ValueError: no usable precursor m/z, an unknown adduct, or a molecule heavier than LARGEST_MASS.
     """
-    adduct = _adduct(spectrum)
+    adduct = assumed_adduct(spectrum)
     mz = _precursor_mz(spectrum)
     counts, log_frequency = enumerate_formulas(mz, adduct, ppm)
     if not len(counts):
@@ -117,7 +117,7 @@ def explain_peaks(spectrum: Mapping, formula: str, ppm: float = 10.0) -> Explain
         ValueError: not a formula, or an unknown adduct.
     """
     mzs = np.asarray(spectrum["mzs"], np.float64)
-    adduct = _adduct(spectrum)
+    adduct = assumed_adduct(spectrum)
     ion = _ion_counts(_counts(formula)[None], adduct)[0]
     counts = np.zeros((len(mzs), len(FRAGMENT_ELEMENTS)), np.int64)
     errors = np.full(len(mzs), np.nan)
@@ -398,7 +398,9 @@ def _ion_counts(counts, adduct) -> np.ndarray:
     return counts + np.array([change.get(element, 0) for element in FRAGMENT_ELEMENTS])
 
 
-def _adduct(spectrum) -> str:
+def assumed_adduct(spectrum: Mapping) -> str:
+    """The spectrum's adduct as ADDUCTS names it; where there is none, [M+H]+ or, in negative mode, [M-H]-. Raises
+    ValueError: an unknown adduct."""
     text = spectrum.get("adduct")
     if text is None:
         return "[M-H]-" if spectrum.get("ion_mode") == "negative" else "[M+H]+"
@@ -420,6 +422,7 @@ __all__ = [
     "LARGEST_MASS",
     "ExplainedPeaks",
     "FormulaCandidate",
+    "assumed_adduct",
     "explain_peaks",
     "hill_formula",
     "rank_formulas",

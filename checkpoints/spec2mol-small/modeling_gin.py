@@ -101,6 +101,8 @@ class GinModel(PreTrainedModel):
             bound = module.in_features**-0.5
             init.uniform_(module.weight, -bound, bound)
             init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, GinLayer):
+            init.zeros_(module.eps)
 
     def forward(
         self,

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from transformers import (
@@ -202,6 +202,13 @@ class Spec2MolProcessor(ProcessorMixin):
         ids, mask = self.pad(rows, left=not self.is_encoder_decoder)
         return {"input_ids": ids, "attention_mask": mask}
 
+    def is_query(self, row: Mapping) -> bool:
+        """Whether the encoder reads a row of data: one with a spectrum; where it reads molecules, any. Of rows with
+        `messages`, those that have a place for soft tokens."""
+        if self.feature_extractor.molecules is None and row.get("mzs") is None:
+            return False
+        return "messages" not in row or any(self.soft_tokens in message["content"] for message in row["messages"])
+
     @property
     def soft_tokens(self) -> str:
         """The text of the soft tokens' places, for a conversation."""
@@ -210,7 +217,7 @@ class Spec2MolProcessor(ProcessorMixin):
     @property
     def prompt(self) -> list[int]:
         """Places of the soft tokens, and the start."""
-        return [*self._soft_tokens, self.tokenizer.bos_token_id]
+        return [*self._soft_tokens, self._start]
 
     @property
     def _soft_tokens(self) -> list[int]:
@@ -230,7 +237,13 @@ class Spec2MolProcessor(ProcessorMixin):
     def encode_text(self, text: str) -> list[int]:
         """Text -> [start, tokens, end]."""
         tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [self.tokenizer.bos_token_id, *tokens, self.tokenizer.eos_token_id]
+        return [self._start, *tokens, self.tokenizer.eos_token_id]
+
+    @property
+    def _start(self) -> int:
+        """Tokenizers of text may have no start token; their language models know the end of another text instead."""
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        return eos if bos is None else bos
 
     def decode_molecules(self, ids) -> list[str | None]:
         """Generated ids `(batch, length)`, with or without prompt -> canonical SMILES, None where there is none."""
