@@ -63,9 +63,9 @@ def show(browser, request):
     """Opens a report; at the end of the test nothing may have gone wrong and nothing been loaded."""
     opened = []
 
-    def open_report(path, height=1000):
+    def open_report(path, height=1000, width=1400):
         browser.complaints(), browser.requests()
-        browser.set_window_size(1400, height)
+        browser.set_window_size(width, height)
         browser.get(path.as_uri())
         browser.wait("document.body.dataset.ready", "the report is drawn")
         opened.append(path.as_uri())
@@ -111,6 +111,15 @@ def test_everything_is_visible(browser, show, few):
       return inner.width > 20 && inner.height > 10 && inner.left >= outer.left - 1 && inner.right <= outer.right + 1
         && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1; })"""
     assert browser.execute_script(inside)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_narrow_window_squeezes_nothing(browser, show, few):
+    show(few, height=3600, width=500)
+    browser.wait("document.querySelectorAll('.body').length === 3", "all three are open")
+    widths = browser.execute_script("""return [...document.querySelectorAll('.query > .row')].flatMap((row) =>
+      [...row.children].slice(1).map((cell) => cell.getBoundingClientRect().width))""")
+    assert len(widths) == 24 and min(widths) > 60
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
