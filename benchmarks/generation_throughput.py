@@ -1,16 +1,17 @@
 """Speed of ranked answers: `predict_molecules` against plain `generate` of one spectrum with a naive constraint.
 
-    python benchmarks/generation_throughput.py --data ../shared/data/massbank/val.parquet --limit 24
+    python benchmarks/generation_throughput.py --data ../shared/data/massbank/val.parquet
 
-Three ways of drawing samples of the formula that is given and ranking what is valid, on the same spectra, timed in
-turns, so that what else runs on the machine slows all of them alike:
+Ways of drawing samples of the formula that is given and ranking what is valid, timed in turns, so that what else runs
+on the machine slows all of them alike:
 
 - naive: `model.generate(do_sample=True, num_return_sequences=...)` for one spectrum after the other, with a logits
-  processor that reads every text from its start at each step;
-- incremental: the same with `FormulaConstraint`, which goes on from where it was;
-- batched: `predict_molecules`.
+  processor that reads each text from its start at each step. Slow, so on every few spectra;
+- incremental: the same with `FormulaConstraint`, which reads one more symbol of all texts at once;
+- batched: `predict_molecules`, on spectra of similar mass;
+- batched bf16: the same with the language model in bfloat16.
 
-Then a batch of the last is run once more under timers, to say where its time goes.
+Then a batch is answered once more under timers, to say where its time goes.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from transformers import LogitsProcessor
 
 from spec2mol import generation_spec2mol as generation
 from spec2mol import load_model, predict_molecules
@@ -35,13 +37,21 @@ from spec2mol.loading import DEFAULT_MODEL
 
 TOP_K = 10
 SAMPLES = 32
-VARIANTS = ("naive", "incremental", "batched")
+VARIANTS = ("naive", "incremental", "batched", "batched bf16")
+NAIVE = 4  # every fourth spectrum
 
 
-class NaiveConstraint(FormulaConstraint):
+class NaiveConstraint(LogitsProcessor):
+    def __init__(self, tokenizer, formula: str):
+        self.start_id, self.nothing = tokenizer.bos_token_id, Derivations(tokenizer, [formula])
+
     def __call__(self, input_ids, scores):
-        self.ids = None  # nothing to go on from
-        return super().__call__(input_ids, scores)
+        for row, ids in enumerate(input_ids.numpy()):
+            derivation = self.nothing.select(np.array([0]))
+            for token in ids[np.flatnonzero(ids == self.start_id)[0] + 1 :]:
+                derivation.advance(np.array([token]))
+            scores[row] = derivation.constrain(scores[row : row + 1])
+        return scores
 
 
 def main():
@@ -56,32 +66,44 @@ def main():
     torch.set_num_threads(args.threads)
     spectra = read_spectra(args.data, args.limit)
     model, processor = load_model(args.model)
+    faster, _ = load_model(args.model)
+    faster.language_model.bfloat16()
+    models = dict.fromkeys(VARIANTS, model) | {"batched bf16": faster}
     batches = [spectra[i : i + args.batch_size] for i in range(0, len(spectra), args.batch_size)]
-    for variant in VARIANTS:
-        answer(variant, model, processor, spectra[:1])  # Warm up
+    for variant in VARIANTS[1:]:
+        answer(variant, models[variant], processor, spectra[:1])  # Warm up
 
-    seconds, answered, written = dict.fromkeys(VARIANTS, 0.0), Counter(), Counter()
+    seconds, answers = dict.fromkeys(VARIANTS, 0.0), {variant: [] for variant in VARIANTS}
     for batch in batches:
         for variant in VARIANTS:
             start = time.perf_counter()
-            answers = answer(variant, model, processor, batch)
+            answers[variant] += answer(
+                variant, models[variant], processor, batch[1::NAIVE] if variant == "naive" else batch
+            )
             seconds[variant] += time.perf_counter() - start
-            answered[variant] += sum(map(bool, answers))
-            written[variant] += sum(map(len, answers))
 
-    print(
-        f"{args.model}: top {TOP_K} of {SAMPLES} samples for {len(spectra)} spectra of {args.data.name}, formula given"
-    )
+    print(f"{args.model}: top {TOP_K} of {SAMPLES} samples for spectra of {args.data.name}, formula given")
     print(f"{args.threads} threads, torch {torch.__version__}; batches of {args.batch_size} spectra\n")
-    print(f"{'':12}{'s/spectrum':>11}{'spectra/s':>11}{'answered':>10}{'answers':>9}{'peak memory, MiB':>18}")
+    print(f"{'':14}{'spectra':>8}{'s/spectrum':>12}{'spectra/s':>11}{'answers each':>14}{'peak memory, MiB':>18}")
+    speed = {variant: len(answers[variant]) / seconds[variant] for variant in VARIANTS}
     for variant in VARIANTS:
-        memory = measure_peak_memory(variant, args, batches[len(batches) // 2])
+        memory = "as below"
+        if variant != "naive":
+            memory = (
+                f"{measure_peak_memory(variant, args, spectra[-1:] if variant == 'incremental' else batches[-1]):,.0f}"
+            )
         print(
-            f"{variant:12}{seconds[variant] / len(spectra):11.3f}{len(spectra) / seconds[variant]:11.2f}"
-            f"{answered[variant]:10}{written[variant] / len(spectra):9.1f}{memory:18,.0f}"
+            f"{variant:14}{len(answers[variant]):8,}{1 / speed[variant]:12.3f}{speed[variant]:11.2f}"
+            f"{np.mean([len(found) for found in answers[variant]]):14.1f}{memory:>18}"
         )
-    print(f"\nbatched: {seconds['naive'] / seconds['batched']:.1f} x naive, ", end="")
-    print(f"{seconds['incremental'] / seconds['batched']:.1f} x incremental\n")
+    print()
+    for variant in ("batched", "batched bf16"):
+        print(f"{variant}: " + ", ".join(f"{speed[variant] / speed[base]:.1f} x {base}" for base in VARIANTS[:2]))
+    same = [
+        {c.inchikey[:14] for c in ours[:1]} == {c.inchikey[:14] for c in theirs[:1]}
+        for ours, theirs in zip(answers["batched"], answers["batched bf16"], strict=True)
+    ]
+    print(f"batched bf16: the first answer is the same for {np.mean(same):.0%}\n")
 
     print(f"where the time of a batch of {len(batches[0])} goes:")
     for part, share in profile(model, processor, batches[0]).items():
@@ -89,13 +111,15 @@ def main():
 
 
 def read_spectra(path: Path, limit: int) -> list[dict]:
+    """Evenly spaced ones, by rising mass."""
     names = [name for name in pq.read_schema(path).names if name in SPECTRUM_COLUMNS]
     rows = pq.read_table(path, columns=names).to_pylist()
-    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+    chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+    return sorted(chosen, key=lambda row: row["precursor_mz"])
 
 
 def answer(variant: str, model, processor, spectra) -> list:
-    if variant == "batched":
+    if variant.startswith("batched"):
         return list(predict_molecules(model, processor, spectra, TOP_K, len(spectra), SAMPLES))
     return [answer_plainly(variant, model, processor, spectrum) for spectrum in spectra]
 
@@ -105,7 +129,10 @@ def answer_plainly(variant, model, processor, spectrum) -> list:
     if not queries:
         return []
     (query,) = queries
-    constraint = (NaiveConstraint if variant == "naive" else FormulaConstraint)(processor.tokenizer, [query.formula])
+    if variant == "naive":
+        constraint = NaiveConstraint(processor.tokenizer, query.formula)
+    else:
+        constraint = FormulaConstraint(processor.tokenizer, [query.formula])
     inputs = processor(spectra=[spectrum], return_tensors="pt")
     output = model.generate(
         **inputs,
@@ -179,14 +206,17 @@ def _attention_class(model):
 
 
 def measure_peak_memory(variant: str, args, spectra) -> float:
-    """MiB of a fresh process that answers a batch, model and libraries included."""
+    """MiB of a fresh process that answers some spectra, model and libraries included."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_peak_memory, variant, args.model, args.threads, spectra).result()
 
 
-def _peak_memory(variant, model, threads, spectra):
+def _peak_memory(variant, name, threads, spectra):
     torch.set_num_threads(threads)
-    answer(variant, *load_model(model), spectra)
+    model, processor = load_model(name)
+    if variant == "batched bf16":
+        model.language_model.bfloat16()
+    answer(variant, model, processor, spectra)
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of what ru_maxrss counts
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

@@ -58,7 +58,7 @@ def add_query_arguments(parser):
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or Hub name (default: the shipped checkpoint)")
     parser.add_argument("--top-k", type=int, default=10, help="structures for each spectrum (default: 10)")
-    parser.add_argument("--batch-size", type=int, default=8, help="spectra at a time (default: 8)")
+    parser.add_argument("--batch-size", type=int, default=16, help="spectra at a time (default: 16)")
 
 
 def run(args) -> int:

@@ -108,8 +108,9 @@ def compare(
 
 
 def draw(model, processor, queries: Sequence[Mapping], batch_size: int = 16, desc: str = "", **options) -> Drawn:
-    """`options` as for `draw_pools`. Works through the queries in order of their number of peaks, which pads least."""
-    order = sorted(range(len(queries)), key=lambda i: len(queries[i]["mzs"]))
+    """`options` as for `draw_pools`. Works through the queries by rising mass, so that those of a batch are about as
+    long to write."""
+    order = sorted(range(len(queries)), key=lambda i: queries[i]["precursor_mz"])
     pools = draw_pools(model, processor, (queries[i] for i in order), batch_size, **options)
     start = perf_counter()
     found = dict(zip(order, tqdm(pools, desc=desc, total=len(queries), unit=" spectra", disable=None), strict=True))
