@@ -52,7 +52,7 @@ class SpectrumToMoleculePipeline(Pipeline):
             ValueError: something that is no spectrum.
         """
         # One dict, since transformers would go through a list one by one.
-        inputs = {"inputs": inputs, "batch_size": batch_size or self._batch_size or 8}
+        inputs = {"inputs": inputs, "batch_size": batch_size or self._batch_size or 16}
         return super().__call__(inputs, **parameters)
 
     def _sanitize_parameters(self, **parameters):
