@@ -204,9 +204,10 @@ STAGE_COLUMNS = ("stage", "starts from", "data", "examples", "molecules", "lengt
 
 
 def stage_rows(record: TrainingRecord) -> list[list[str]]:
-    """By `STAGE_COLUMNS`, a line for each stage."""
+    """By `STAGE_COLUMNS`, a line for each stage; one that two parts of the model stem from is one line."""
     known = {digest: part for part in training_data(record) for digest in part["sha256"]}
-    return [_stage_row(stage, _distinct(known[part["sha256"]] for part in stage["data"])) for stage in record.stages]
+    stages = {json.dumps(stage): stage for stage in record.stages}.values()
+    return [_stage_row(stage, _distinct(known[part["sha256"]] for part in stage["data"])) for stage in stages]
 
 
 def _stage_row(stage, data):

@@ -122,6 +122,7 @@ def test_shards_are_one_entry_and_a_file_is_known_by_what_any_stage_tells_of_it(
     structures = {"file": "train.parquet", "sha256": "s", "licenses": {"CC BY 4.0": 5}, "sources": {"chebi20": 5}}
     stages = [stage_of([structures]), stage_of([*simulated, measured])]
     stages.append(stage_of([*simulated, *2 * [{"file": "train.parquet", "sha256": "m"}]]))
+    stages.append(stages[0])  # Two parts of the model stem from it.
     (tmp_path / "training_record.json").write_text(json.dumps({"stages": stages, "unknown": []}))
     save_file({"identities": np.arange(8)}, tmp_path / "training_molecules.safetensors")
     written = card(tmp_path, model)
