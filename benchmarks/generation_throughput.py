@@ -38,7 +38,7 @@ from spec2mol.loading import DEFAULT_MODEL
 TOP_K = 10
 SAMPLES = 32
 VARIANTS = ("naive", "incremental", "batched", "batched bf16")
-NAIVE = 4  # every fourth spectrum
+NAIVE = 8  # every eighth spectrum
 
 
 class NaiveConstraint(LogitsProcessor):
