@@ -152,7 +152,7 @@ def time_search(name, queries, folder: Path, rng):
 
 def read_formula(smiles: str) -> str:
     parameters = Chem.SmilesParserParams()
-    parameters.sanitize = False  # Hydrogens can be counted without.
+    parameters.sanitize = parameters.removeHs = False  # Hydrogens can be counted without.
     molecule = Chem.MolFromSmiles(smiles, parameters)
     molecule.UpdatePropertyCache(strict=False)
     return re.sub(r"[+-]\d*$", "", CalcMolFormula(molecule))

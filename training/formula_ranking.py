@@ -101,7 +101,7 @@ class Query(NamedTuple):
 def read_combinations(path: str) -> Counter:
     """Molecules with each combination of elements beside C, H, N and O, as a formula; those of one are left out."""
     parameters = Chem.SmilesParserParams()
-    parameters.sanitize = False  # Hydrogens can be counted without.
+    parameters.sanitize = parameters.removeHs = False  # Hydrogens can be counted without.
     formulas = Counter()
     for smiles in tqdm(pd.read_parquet(path, columns=["smiles"])["smiles"], desc="molecules", disable=None):
         molecule = Chem.MolFromSmiles(smiles, parameters)
