@@ -1,7 +1,6 @@
 """Libraries of spectra, and the nearest to a query by the cosine of the encoder's embeddings.
 
-The search is exact: a matrix product with all embeddings, chunk by chunk of the memory-mapped file. At the sizes that
-libraries have, `benchmarks/retrieval_throughput.py`, an approximate index saves nothing worth its errors."""
+The search is exact: a matrix product with all embeddings, chunk by chunk of the memory-mapped file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
