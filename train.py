@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import HFValidationError
 from transformers import TrainingArguments, set_seed
 
 from spec2mol.saving import save_for_hub
@@ -37,7 +38,10 @@ def main(argv=None):
         **recipe.arguments,
     )
     set_seed(arguments.seed)
-    trainer, model = build_trainer(recipe, arguments)
+    try:
+        trainer, model = build_trainer(recipe, arguments)
+    except (OSError, HFValidationError) as error:  # an earlier stage or data that is not there
+        parser.error(f"{args.recipe}: {str(error).splitlines()[0]}")
     trainable = trainer.get_num_trainable_parameters()
     print(f"{model.num_parameters():,} parameters, {trainable:,} trained")
 

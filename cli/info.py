@@ -92,5 +92,5 @@ def print_figures(console, name):
     console.print(f"Figures on {metrics['spectra']:,} spectra of {metrics['data']}. {metrics['training_record']}")
     for title, tables in tables_by_track(metrics).items():
         console.rule(title)
-        for table in tables:
-            console.print(to_rich(table))
+        console.print(to_rich(tables[0]))  # answers; plausibility, retrieval and calibration are in the card
+    console.print("All figures: README.md of the model")

@@ -243,6 +243,13 @@ def test_logs_and_a_picture_lie_beside_the_model(recipe, tmp_path):
     assert (tmp_path / "out/loss.png").exists()
 
 
+@pytest.mark.parametrize("override", ["model.from=./no/such/stage", "data.train=nothing.parquet"])
+def test_what_is_not_there_is_named(recipe, tmp_path, override, capsys):
+    with pytest.raises(SystemExit):
+        main([str(recipe), "--output", str(tmp_path / "out"), override])
+    assert override.partition("=")[2] in capsys.readouterr().err
+
+
 def test_script_and_module_give_help():
     for command in (["train.py"], ["-m", "spec2mol.train"]):
         done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True)

@@ -44,6 +44,7 @@ def test_training_licence_and_figures(model_folder, tmp_path, info):
     assert "Seen in training: 4 molecules" in text
     assert "Licence of the weights: cc-by-sa-4.0" in text
     assert "2,993 spectra of val.parquet" in text and "0.250" in text
+    assert "All figures: README.md" in text
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     assert "Licence of the weights: mit" in info(folder)[1]
 
