@@ -5,16 +5,11 @@ from pathlib import Path
 
 from ..loading import load_model
 from ..retrieval import MoleculeStore, build_molecule_store
-from .build_tokenizer import read_structures
+from .structures import add_structures_argument, read_structures
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "structures",
-        type=Path,
-        metavar="STRUCTURES",
-        help=".csv, .tsv or .parquet with a column `smiles`; anything else: one SMILES a line",
-    )
+    add_structures_argument(parser)
     parser.add_argument("output", type=Path, metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--model", help="folder or Hub name of a model with a text branch: store its features of the molecules too"

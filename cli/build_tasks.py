@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..chemistry_spec2mol import inchikey_block
 from ..data.dialogues import molecule_dialogue, procedure, spectrum_dialogue
 from ..data.reactions import make_reactions
-from .build_tokenizer import read_structures
+from .structures import read_structures
 
 
 def add_arguments(parser):

@@ -6,7 +6,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 from tqdm import tqdm
 
 from ..characters_spec2mol import remove_characters
@@ -14,15 +13,11 @@ from ..chemistry_spec2mol import SELFIES_DIALECTS
 from ..data.tasks import Task, load_tasks, task_rows
 from ..data.text_tokenizer import build_text_tokenizer
 from ..data.tokenizer import build_tokenizer
+from .structures import add_structures_argument, read_structures
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "structures",
-        type=Path,
-        metavar="STRUCTURES",
-        help=".csv, .tsv or .parquet with a column `smiles`; .yaml of tasks; anything else: one SMILES a line",
-    )
+    add_structures_argument(parser, "; .yaml of tasks")
     parser.add_argument("output", type=Path, metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--dialect", choices=SELFIES_DIALECTS, default="2.x", help="of SELFIES; ChemGPT's is 1.x (default: 2.x)"
@@ -59,21 +54,3 @@ def training_texts(tasks: Mapping[str, Task]) -> Iterator[str]:
         for row in tqdm(task_rows(task, "train"), desc=f"Reading {name}", unit=" rows", disable=None):
             for message in task.conversation(row, no_model):
                 yield remove_characters(message["content"])
-
-
-def read_structures(path: Path) -> list[str]:
-    """The column `smiles` of a table, or the first word of each line; missing values and empty lines are left out.
-
-    Raises FileNotFoundError, and ValueError if there is no such column.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    if path.suffix not in (".csv", ".tsv", ".parquet"):
-        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-    if "smiles" not in table:
-        raise ValueError(f"{path} has no column smiles, only {', '.join(table.columns)}")
-    return table["smiles"].dropna().tolist()

@@ -12,9 +12,9 @@ from ..loading import load_model
 from ..retrieval import MoleculeStore, build_molecule_store, rank_molecules
 from ..spectra import load_inputs
 from .build_store import report_left_out
-from .build_tokenizer import read_structures
 from .output import TableWriter, print_rows
 from .predict import add_query_arguments, report_skipped
+from .structures import read_structures
 
 SCHEMA = pa.schema(
     {

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from ..feature_extraction_spec2mol import ION_MODES
 from ..simulation.features import INSTRUMENT_TYPES, PRECURSOR_HYDROGENS
 from ..simulation.simulate import CannotCarry, Conditions, MeasuredConditions, load_model, read_molecule, simulate
-from .build_tokenizer import read_structures
 from .output import TableWriter
+from .structures import add_structures_argument, read_structures
 
 SCHEMA = pa.schema(
     {
@@ -40,12 +40,7 @@ STRUCTURES_PER_WORKER = 2000  # with fewer, starting a process costs more than i
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "structures",
-        type=Path,
-        metavar="STRUCTURES",
-        help=".csv, .tsv or .parquet with a column `smiles`; anything else: one SMILES a line",
-    )
+    add_structures_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help=".parquet, columns as in docs/data.md")
     parser.add_argument("--ion-mode", choices=ION_MODES, default="positive", help="default: positive")
     parser.add_argument(

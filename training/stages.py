@@ -49,12 +49,14 @@ def build_trainer(recipe: Recipe, arguments: TrainingArguments) -> tuple[Spec2Mo
     augmentation = fields["data_collator"].augmentation
     if augmentation is not None and augmentation.energy_mixing:
         augmentation.learn_energies(train_dataset)
-    head = getattr(trained.base_model, "structure_head", None)
-    if head is not None and head.is_untrained:
-        head.start_from(*structure_statistics(train_dataset))
-    tokens = getattr(trained.base_model, "fingerprint_tokens", None)
-    if tokens is not None and tokens.is_untrained:
-        tokens.start_from(structure_statistics(train_dataset)[0])
+    head, tokens = (getattr(trained.base_model, name, None) for name in ("structure_head", "fingerprint_tokens"))
+    untrained = [part for part in (head, tokens) if part is not None and part.is_untrained]
+    if untrained:
+        frequencies, roots = structure_statistics(train_dataset)
+        if head in untrained:
+            head.start_from(frequencies, roots)
+        if tokens in untrained:
+            tokens.start_from(frequencies)
     if recipe.lora:
         trained = add_lora(trained, recipe.lora)
     else:
