@@ -356,8 +356,10 @@ class DreamsForSpectralEmbedding(DreamsPreTrainedModel):
         unit = gather_batch(nn.functional.normalize(embeddings.float(), dim=-1))
         labels = gather_batch(labels)
         itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-        lowest = torch.finfo(unit.dtype).min  # -inf would make NaN of a batch of one
-        logits = (unit @ unit.T / self.config.contrast_temperature).masked_fill(itself, lowest)
+        with torch.autocast(unit.device.type, enabled=False):  # bfloat16 would round cosines to 0.004
+            cosines = unit @ unit.T
+        lowest = torch.finfo(cosines.dtype).min  # -inf would make NaN of a batch of one
+        logits = (cosines / self.config.contrast_temperature).masked_fill(itself, lowest)
         positive = (labels[:, None] == labels[None, :]) & ~itself
         num_positives = positive.sum(1)
         log_p = logits.log_softmax(1).masked_fill(~positive, 0.0).sum(1) / num_positives.clamp(min=1)

@@ -12,7 +12,7 @@ from ..configuration_spec2mol import DreamsConfig, Spec2MolConfig
 from ..data.examples import listed
 from ..data.tasks import read_tasks, training_files
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
-from ..modeling_dreams import DreamsForSequenceClassification, DreamsPreTrainedModel
+from ..modeling_dreams import DreamsForSequenceClassification, DreamsModel, DreamsPreTrainedModel
 from ..modeling_modality_experts import partition_neurons
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
 from ..processing_spec2mol import Spec2MolProcessor
@@ -165,8 +165,13 @@ class Recipe:
         features = Spec2MolFeatureExtractor.from_pretrained(source).to_dict() | self.model.get("feature_extractor", {})
         feature_extractor = Spec2MolFeatureExtractor.from_dict(features | {"conditions": False})
         if AutoConfig.from_pretrained(source).model_type == "dreams":
-            config = DreamsConfig.from_dict(DreamsConfig.from_pretrained(source).to_dict() | fields)
-            return head.from_pretrained(source, config=config), feature_extractor
+            before = DreamsConfig.from_pretrained(source)
+            config = DreamsConfig.from_dict(before.to_dict() | fields)
+            if config.num_labels == before.num_labels:
+                return head.from_pretrained(source, config=config), feature_extractor
+            model = head(config)  # The classifier of another task stays behind.
+            model.dreams = DreamsModel.from_pretrained(source, config=config)
+            return model, feature_extractor
         encoder = Spec2MolModel.from_pretrained(source).encoder
         if encoder is None:
             raise ValueError(f"{source}: a language model alone, without a spectrum encoder")

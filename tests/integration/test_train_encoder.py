@@ -1,6 +1,7 @@
 """Stages of the spectrum encoder alone, on a handful of molecules."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -30,7 +31,7 @@ def train(tmp_path):
         row |= {"run": "a.mzML", "retention_time": float(i)}
     pd.DataFrame(rows).to_parquet(tmp_path / "unlabelled.parquet")
 
-    def run(stage, model, **fields):
+    def run(stage, model, bf16=False, **fields):
         recipe = {
             "stage": stage,
             "model": model,
@@ -45,6 +46,7 @@ def train(tmp_path):
                 "eval_steps": 15,
                 "report_to": "none",
                 "disable_tqdm": True,
+                "bf16": bf16,
             },
         }
         (tmp_path / f"{stage}.yaml").write_text(yaml.safe_dump(recipe | fields))
@@ -98,8 +100,22 @@ def test_fluorine(train):
     assert AutoModelForSequenceClassification.from_pretrained(folder).config.label2id["fluorine"] == 1
 
 
-def test_similarity(train):
-    folder = train("similarity", NEW)
+@pytest.mark.parametrize("fields", [{}, {"num_labels": 64}])
+def test_a_task_may_start_from_another(train, fields, tmp_path):
+    start = train("fingerprint", {**NEW, "config": NEW["config"] | fields}, trainable=["classifier.*"])
+    folder = train("fluorine", {"from": str(start)}, trainable=["classifier.*"])
+    before, after = (AutoModelForSequenceClassification.from_pretrained(path) for path in (start, folder))
+    assert after.classifier.out_features == 2 and after.config.problem_type == "single_label_classification"
+    for name, weight in before.dreams.state_dict().items():
+        assert torch.equal(after.dreams.state_dict()[name], weight)
+    shutil.rmtree(start)
+    back = AutoModelForSequenceClassification.from_pretrained(train("fingerprint", {"from": str(folder)}))
+    assert back.classifier.out_features == 2048 and back.config.problem_type == "multi_label_classification"
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_similarity(train, bf16):
+    folder = train("similarity", NEW, bf16=bf16)
     assert history(folder, "eval_loss")[-1] < 0.7 * history(folder, "loss")[0]
     assert DreamsForSpectralEmbedding.from_pretrained(folder).config.contrast_temperature == 0.1
 
