@@ -7,12 +7,18 @@
 A variant is a name and values of the recipe that it replaces. The stage must be `fingerprint`. Each run is left in the
 output folder, and not trained again if it is there. Figures are on the recipe's validation data, told the formula if
 the encoder explains peaks; means over molecules, with 95% bootstrap intervals, and of the difference to the first
-variant on the same spectra. The plot has the validation loss of each variant over the examples seen.
+variant on the same spectra.
+
+`--at 150 300 600 1200` compares the runs after so many steps each, and fits to each of them a power law,
+loss = a n^-b of n examples seen: how well the earlier points foretell the last one, and what ten times as many
+examples would give. The learning rate should be constant then, or the earlier points are those of runs cut short.
 """
 
 import argparse
 import json
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +26,28 @@ from spec2mol.chemistry_spec2mol import morgan_fingerprint
 from spec2mol.cli.evaluate_encoder import predict
 from spec2mol.evaluation.downstream import fingerprint_tanimoto
 from spec2mol.evaluation.evaluator import for_track, load_queries
-from spec2mol.evaluation.intervals import bootstrap_over_molecules, paired_difference
+from spec2mol.evaluation.intervals import (
+    Interval,
+    bootstrap_over_molecules,
+    paired_difference,
+    percentile_interval,
+    resampling_weights,
+)
 from spec2mol.feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from spec2mol.modeling_dreams import DreamsForSequenceClassification
 from spec2mol.train import main as train
 from spec2mol.training.recipe import Recipe
+from spec2mol.training.trainer import last_checkpoint
 
 PROBABLE = 0.3  # probability from which on a bit counts as set
+
+
+class Point(NamedTuple):
+    """A run after `seen` examples: `(spectra,)` losses in nats a set bit, and Tanimoto similarities."""
+
+    seen: int
+    losses: np.ndarray
+    similarities: np.ndarray
 
 
 def main():
@@ -35,56 +56,111 @@ def main():
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--variant", action="append", required=True, metavar="NAME[: key=value ...]")
     parser.add_argument("--common", nargs="*", default=[], metavar="key=value", help="replaced in all variants")
+    parser.add_argument("--at", type=int, nargs="+", metavar="STEP", help="compare there, up to the last of them")
     parser.add_argument("--per-molecule", type=int, default=3, help="spectra of each in validation (default: 3)")
-    parser.add_argument("--plot", type=Path, help=".png of the learning curves")
+    parser.add_argument("--plot", type=Path, help=".png of the figures, or without --at of the learning curves")
     args = parser.parse_args()
 
-    recipe = Recipe.load(args.recipe, args.common)
+    common = list(args.common)
+    if args.at:
+        steps = {"max_steps": max(args.at), "save_steps": math.gcd(*args.at), "save_total_limit": "null"}
+        common += [f"arguments.{name}={value}" for name, value in steps.items()]
+    recipe = Recipe.load(args.recipe, common)
     rows = load_queries(recipe.data["validation"], per_molecule=args.per_molecule)
     molecules = [row["inchikey"] for row in rows]
     truth = np.stack([morgan_fingerprint(row["smiles"]) for row in rows]).astype(bool)
-    losses, similarities, curves = {}, {}, {}
+    points, curves = {}, {}  # by variant
     for variant in args.variant:
         name, _, overrides = variant.partition(":")
         folder = args.output / name.replace(" ", "-").replace("/", "")
         if not (folder / "model.safetensors").exists():
-            train([args.recipe, "--output", str(folder), "--resume", *args.common, *overrides.split()])
-        logits = expected_bits(folder, rows)
-        losses[name] = (np.logaddexp(0, logits) - truth * logits).sum(1) / truth.sum(1)
-        similarities[name] = fingerprint_tanimoto(1 / (1 + np.exp(-logits)) >= PROBABLE, truth)
-        curves[name] = learning_curve(folder)
+            train([args.recipe, "--output", str(folder), "--resume", *common, *overrides.split()])
+        checkpoints = [folder / f"checkpoint-{step}" for step in args.at] if args.at else [last_checkpoint(folder)]
+        points[name] = [figures_of(Path(path), rows, truth) for path in checkpoints]
+        curves[name] = learning_curve(last_checkpoint(folder))
 
     print(f"\n{len(rows)} spectra of {len(set(molecules))} molecules, {recipe.data['validation']}\n")
-    print(f"| variant | loss, nats a set bit | difference | Tanimoto, bits from {PROBABLE} | difference |")
-    print("|---|---|---|---|---|")
-    first = next(iter(losses))
-    for name in losses:
-        cells = [name]
-        for values in (losses, similarities):
-            cells.append(str(bootstrap_over_molecules(values[name], molecules)))
-            cells.append("" if name == first else str(paired_difference(values[name], values[first], molecules)))
-        print(f"| {' | '.join(cells)} |")
+    print(f"| examples | variant | loss, nats a set bit | difference | Tanimoto, bits from {PROBABLE} | difference |")
+    print("|---|---|---|---|---|---|")
+    for at_once in zip(*points.values(), strict=True):
+        for name, point in zip(points, at_once, strict=True):
+            cells = [f"{point.seen:,}", name]
+            for values, first in zip(point[1:], at_once[0][1:], strict=True):
+                cells.append(str(bootstrap_over_molecules(values, molecules)))
+                cells.append("" if point is at_once[0] else str(paired_difference(values, first, molecules)))
+            print(f"| {' | '.join(cells)} |")
+    if args.at:
+        print_laws(points, molecules)
     if args.plot:
-        plot(curves, args.plot)
+        plot_figures(points, molecules, args.plot) if args.at else plot_curves(curves, args.plot)
 
 
-def expected_bits(folder, rows) -> np.ndarray:
-    """Logits `(spectra, bits)`."""
-    model = DreamsForSequenceClassification.from_pretrained(folder).eval()
-    feature_extractor = Spec2MolFeatureExtractor.from_pretrained(folder)
+def figures_of(checkpoint: Path, rows, truth) -> Point:
+    model = DreamsForSequenceClassification.from_pretrained(checkpoint).eval()
+    feature_extractor = Spec2MolFeatureExtractor.from_pretrained(checkpoint)
     queries = for_track(rows, "mass" if feature_extractor.explain_ppm is None else "formula")
-    return predict(lambda **x: model(**x).logits, feature_extractor, queries, 64, folder.name).astype(np.float64)
-
-
-def learning_curve(folder) -> tuple[list[int], list[float]]:
-    """Examples seen, and validation loss, at each evaluation."""
-    checkpoint = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    name = f"{checkpoint.parent.name}, {checkpoint.name}"
+    logits = predict(lambda **x: model(**x).logits, feature_extractor, queries, 64, name).astype(np.float64)
     state = json.loads((checkpoint / "trainer_state.json").read_text())
-    points = [entry for entry in state["log_history"] if "eval_loss" in entry]
-    return [entry["step"] * state["train_batch_size"] for entry in points], [entry["eval_loss"] for entry in points]
+    return Point(
+        state["global_step"] * state["train_batch_size"],
+        (np.logaddexp(0, logits) - truth * logits).sum(1) / truth.sum(1),
+        fingerprint_tanimoto(1 / (1 + np.exp(-logits)) >= PROBABLE, truth),
+    )
 
 
-def plot(curves, path):
+def learning_curve(checkpoint: str) -> tuple[list[int], list[float]]:
+    """Examples seen, and validation loss, at each evaluation."""
+    state = json.loads(Path(checkpoint, "trainer_state.json").read_text())
+    entries = [entry for entry in state["log_history"] if "eval_loss" in entry]
+    return [entry["step"] * state["train_batch_size"] for entry in entries], [entry["eval_loss"] for entry in entries]
+
+
+def print_laws(points, molecules):
+    print("\n| variant | exponent b of the loss | last point from the others | it is | with ten times the examples |")
+    print("|---|---|---|---|---|")
+    for name, of_run in points.items():
+        seen, losses = [point.seen for point in of_run], [point.losses for point in of_run]
+        exponent, tenfold = power_law(seen, losses, molecules, 10 * seen[-1])
+        _, foretold = power_law(seen[:-1], losses[:-1], molecules, seen[-1])
+        print(f"| {name} | {exponent} | {foretold} | {bootstrap_over_molecules(losses[-1], molecules)} | {tenfold} |")
+
+
+def power_law(seen, losses, molecules, at: int) -> tuple[Interval, Interval]:
+    """Of loss = a n^-b by least squares in logarithms: b, and the loss at n = `at`. Intervals are over molecules, the
+    same ones for all points; they do not tell whether it is a power law.
+
+    Args:
+        seen, losses: n and `(spectra,)` losses of each point, of two or more.
+    """
+    names, index = np.unique(molecules, return_inverse=True)
+    by_molecule = np.stack([np.bincount(index, weights=of_point) / np.bincount(index) for of_point in losses])
+    weights = np.concatenate([np.ones((1, len(names))), resampling_weights(names)])
+    means = by_molecule @ weights.T / len(names)  # (points, resamples), all molecules first
+    slopes, intercepts = np.polyfit(np.log(seen), np.log(means), 1)
+    there = np.exp(intercepts + slopes * math.log(at))
+    return percentile_interval(-slopes[0], -slopes[1:]), percentile_interval(there[0], there[1:])
+
+
+def plot_figures(points, molecules, path):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    labels = ("loss, nats a set bit", f"Tanimoto, bits from {PROBABLE}")
+    for i, (axes, label) in enumerate(zip(figure.subplots(1, 2), labels, strict=True), start=1):
+        for name, of_run in points.items():
+            axes.plot(
+                [point.seen for point in of_run],
+                [bootstrap_over_molecules(point[i], molecules).mean for point in of_run],
+                marker=".",
+                label=name,
+            )
+        axes.set(xlabel="examples seen", ylabel=label, xscale="log")
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=100)
+
+
+def plot_curves(curves, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")

@@ -3,7 +3,6 @@ show what they are worth."""
 
 import json
 import os
-import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +21,8 @@ from ..evaluation.report import (
     calibration_tables,
     figure_tables,
     retrieval_table,
-    to_markdown,
     to_rich,
-    write_section,
+    write_tables,
 )
 from ..evaluation.retrieval import load_candidates, retrieve, without_spectrum
 from ..loading import DEFAULT_MODEL, load_model
@@ -145,18 +143,17 @@ def show(title, notes, tables, args, track):
         console.print(to_rich(table))
     console.print("\n".join(notes), highlight=False)
     if args.docs:
-        parts = ["\n".join(notes), f"```\n{command(args, track)}\n```", *map(to_markdown, tables)]
-        write_section(args.docs, title, "\n\n".join(parts))
+        write_tables(args.docs, title, notes, command(args, track), tables)
 
 
-def command(args, track) -> str:
-    """What gives the figures of a track again."""
+def command(args, track) -> list:
+    """The words that give the figures of a track again."""
     words = ["spec2mol", "evaluate"] + (["--model", args.model] if args.model != DEFAULT_MODEL else [])
     words += ["--data", args.data, "--track", track]
     for option in ("train", "candidates", "limit_per_molecule", "mces", "ablation"):
         if (value := getattr(args, option)) is not None:
             words += [f"--{option.replace('_', '-')}"] + ([] if value == sys.maxsize else [value])
-    return shlex.join(map(str, words))
+    return words
 
 
 def plot(folder, track, systems, given):

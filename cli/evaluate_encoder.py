@@ -22,7 +22,7 @@ from ..evaluation.evaluator import for_track, load_queries
 from ..evaluation.intervals import bootstrap_over_molecules
 from ..evaluation.leakage import check_unseen
 from ..evaluation.library_search import cosine_similarities
-from ..evaluation.report import Table, to_rich
+from ..evaluation.report import Table, to_rich, write_tables
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..loading import load_encoder
 from ..modeling_dreams import DreamsForSequenceClassification
@@ -33,6 +33,7 @@ def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="parquet file of labelled spectra")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability from which on yes is said (0.5)")
     parser.add_argument("--batch-size", type=int, default=64, help="spectra at a time (default: 64)")
+    parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown file to write the table into, by section")
 
 
 def run(args) -> int:
@@ -45,10 +46,19 @@ def run(args) -> int:
         table = similarity_table(args, rows)
     console = Console(width=120)
     console.print(to_rich(table))
-    console.print(
-        f"{len(rows)} spectra of {len({row['inchikey'] for row in rows})} molecules ({args.data.name}). {unseen}"
-    )
+    molecules = len({row["inchikey"] for row in rows})
+    notes = [f"{len(rows)} spectra of {molecules} molecules ({args.data.name}).", unseen]
+    console.print("\n".join(notes), highlight=False)
+    if args.docs:
+        title = f"{Path(args.model).name}, {args.data.stem}, encoder alone"
+        write_tables(args.docs, title, notes, command(args), [table])
     return 0
+
+
+def command(args) -> list:
+    """The words that give the figures again."""
+    words = ["spec2mol", "evaluate-encoder", "--model", args.model, "--data", args.data]
+    return words + ([] if args.threshold == 0.5 else ["--threshold", args.threshold])
 
 
 def classification_table(args, rows) -> Table:

@@ -2,7 +2,6 @@
 answers given to other rows."""
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from rich.console import Console
 
 from ..data.tasks import load_tasks
-from ..evaluation.report import Table, to_markdown, to_rich, write_section
+from ..evaluation.report import Table, to_rich, write_tables
 from ..evaluation.tasks import MODEL, SPELLINGS, evaluate_task, summarise_task
 from ..loading import load_model
 from ..training.record import load_seen
@@ -69,18 +68,16 @@ def run(args) -> int:
         }
         (args.output / "metrics.json").write_text(json.dumps(about, indent=2) + "\n")
     if args.docs:
-        write_section(
-            args.docs, title, "\n\n".join([f"```\n{command(args)}\n```", *(to_markdown(table) for table in tables)])
-        )
+        write_tables(args.docs, title, [], command(args), tables)
     return 0
 
 
-def command(args) -> str:
-    """What gives the figures again."""
+def command(args) -> list:
+    """The words that give the figures again."""
     words = ["spec2mol", "evaluate-tasks", "--model", args.model, "--tasks", args.tasks]
     words += ["--task", *args.task] if args.task else []
     for option, default in (("fold", "validation"), ("limit", None), ("spelling", "given"), ("num_beams", 1)):
         if (value := getattr(args, option)) != default:
             words += [f"--{option.replace('_', '-')}", value]
     words += ["--max-new-tokens", args.max_new_tokens]
-    return shlex.join(map(str, words))
+    return words

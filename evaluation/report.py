@@ -1,6 +1,7 @@
 """Figures as tables: on the screen, and as sections of docs/results.md."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -122,6 +123,12 @@ def to_markdown(table: Table) -> str:
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     body = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
     return f"{table.title}:\n\n{body}\n"
+
+
+def write_tables(path: str | Path, title: str, notes: Sequence[str], command: Sequence, tables: Sequence[Table]):
+    """Puts figures into a Markdown file as a section: notes, the words of the command that gives them, tables."""
+    parts = ["\n".join(notes), f"```\n{shlex.join(map(str, command))}\n```", *map(to_markdown, tables)]
+    write_section(path, title, "\n\n".join(parts))
 
 
 def write_section(path: str | Path, title: str, content: str):

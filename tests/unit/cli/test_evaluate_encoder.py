@@ -39,7 +39,8 @@ def evaluate(head, label, data, folder, capsys, **config):
     rows = load_spectra_examples(data, 8, fingerprint_size=64).to_list()
     builders.train(model, LabelledSpectraCollator(FEATURES, label)(rows), steps=150, learning_rate=1e-2)
     save_for_hub(model, FEATURES, folder)
-    assert main(["evaluate-encoder", "--model", str(folder), "--data", str(data)]) == 0
+    command = ["evaluate-encoder", "--model", str(folder), "--data", str(data)]
+    assert main([*command, "--threshold", "0.4", "--docs", str(folder / "results.md")]) == 0
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -48,6 +49,10 @@ def test_fingerprint(data, tmp_path, capsys):
     printed = evaluate(DreamsForSequenceClassification, fingerprint, data, tmp_path, capsys, **fields)
     assert "Tanimoto" in printed and "with peaks 1.000" in printed and "peaks removed" in printed
     assert "8 spectra of 4 molecules" in printed
+    written = (tmp_path / "results.md").read_text()
+    assert f"## {tmp_path.name}, val, encoder alone" in written
+    assert f"spec2mol evaluate-encoder --model {tmp_path} --data {data} --threshold 0.4" in written
+    assert "fingerprint Tanimoto, bits from 0.4" in written and "| with peaks | 1.000 [1.000, 1.000] |" in written
 
 
 def test_fluorine(data, tmp_path, capsys):
