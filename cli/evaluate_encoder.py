@@ -1,5 +1,6 @@
 """`spec2mol evaluate-encoder --model DIR --data val.parquet`: figures of a DreaMS head on labelled spectra, beside the
-same with the peaks removed (the precursor stays) and, for similarity, plain cosine."""
+same with the peaks removed (the precursor stays); of one that explains peaks by the formula, also without being told
+it; and for similarity, plain cosine."""
 
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..evaluation.leakage import check_unseen
 from ..evaluation.library_search import cosine_similarities
 from ..evaluation.report import Table, to_rich, write_tables
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from ..formulas_spec2mol import rank_formulas
 from ..loading import load_encoder
 from ..modeling_dreams import DreamsForSequenceClassification
 
@@ -67,9 +69,16 @@ def classification_table(args, rows) -> Table:
     # Explained peaks need the formula; a model that was trained without it must not be told.
     track = "mass" if feature_extractor.explain_ppm is None else "formula"
     molecules = [row["inchikey"] for row in rows]
+    ways = {"with peaks": for_track(rows, track)}
+    if track == "formula":
+        ppm = feature_extractor.explain_ppm
+        formulas = [likeliest_formula(row, ppm) for row in tqdm(rows, desc="formulas", disable=None)]
+        supposed = [row | {"formula": formula} for row, formula in zip(rows, formulas, strict=True)]
+        ways |= {"explained by the formula that mass and peaks suggest": supposed}
+        ways |= {"not explained": for_track(rows, "mass")}
+    ways["peaks removed"] = for_track(rows, track, peaks=False)
     lines = []
-    for peaks, name in ((True, "with peaks"), (False, "peaks removed")):
-        queries = for_track(rows, track, peaks)
+    for name, queries in ways.items():
         logits = predict(lambda **x: model(**x).logits, feature_extractor, queries, args.batch_size, name)
         if model.config.problem_type == "multi_label_classification":
             size = model.config.num_labels
@@ -83,6 +92,13 @@ def classification_table(args, rows) -> Table:
             lines.append([name, *precision_recall(probability, truth, args.threshold, molecules)])
             columns = ["", f"precision, fluorine from {args.threshold:g}", "recall"]
     return Table(f"{args.model}, track {track}", columns, lines)
+
+
+def likeliest_formula(row, ppm: float) -> str | None:
+    try:
+        return next((candidate.formula for candidate in rank_formulas(row, ppm, 1)), None)
+    except ValueError:  # an adduct that is not known, or too heavy a molecule
+        return None
 
 
 def similarity_table(args, rows) -> Table:

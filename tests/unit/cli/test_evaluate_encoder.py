@@ -8,6 +8,7 @@ from spec2mol import (
     DreamsForSpectralEmbedding,
     Spec2MolFeatureExtractor,
 )
+from spec2mol.cli.evaluate_encoder import likeliest_formula
 from spec2mol.cli.main import main
 from spec2mol.data.examples import load_spectra_examples
 from spec2mol.data.labels import LabelledSpectraCollator, fingerprint, fluorine, identity
@@ -32,13 +33,13 @@ def data(tmp_path_factory):
     return path
 
 
-def evaluate(head, label, data, folder, capsys, **config):
+def evaluate(head, label, data, folder, capsys, features=FEATURES, **config):
     """Learns the rows by heart; what the command prints of that."""
     torch.manual_seed(0)
     model = head(DreamsConfig(**builders.ENCODER, **config))
     rows = load_spectra_examples(data, 8, fingerprint_size=64).to_list()
-    builders.train(model, LabelledSpectraCollator(FEATURES, label)(rows), steps=150, learning_rate=1e-2)
-    save_for_hub(model, FEATURES, folder)
+    builders.train(model, LabelledSpectraCollator(features, label)(rows), steps=150, learning_rate=1e-2)
+    save_for_hub(model, features, folder)
     command = ["evaluate-encoder", "--model", str(folder), "--data", str(data)]
     assert main([*command, "--threshold", "0.4", "--docs", str(folder / "results.md")]) == 0
     return " ".join(capsys.readouterr().out.split())
@@ -53,6 +54,20 @@ def test_fingerprint(data, tmp_path, capsys):
     assert f"## {tmp_path.name}, val, encoder alone" in written
     assert f"spec2mol evaluate-encoder --model {tmp_path} --data {data} --threshold 0.4" in written
     assert "fingerprint Tanimoto, bits from 0.4" in written and "| with peaks | 1.000 [1.000, 1.000] |" in written
+
+
+def test_peaks_explained_by_a_formula_that_is_told_or_not(data, tmp_path, capsys):
+    fields = {"num_labels": 64, "problem_type": "multi_label_classification", "num_fragment_elements": 13}
+    features = Spec2MolFeatureExtractor(num_peaks=8, conditions=False, explain_ppm=10.0)
+    printed = evaluate(DreamsForSequenceClassification, fingerprint, data, tmp_path, capsys, features, **fields)
+    assert "track formula" in printed and "with peaks 1.000" in printed
+    assert "explained by the formula that mass and peaks suggest" in printed and "not explained" in printed
+
+
+def test_the_likeliest_formula():
+    caffeine = {"mzs": [110.0713, 138.0662], "intensities": [0.2, 1.0], "precursor_mz": 195.0877, "adduct": "[M+H]+"}
+    assert likeliest_formula(caffeine | {"formula": None}, 10.0) == "C8H10N4O2"
+    assert likeliest_formula(caffeine | {"adduct": "[M+Xe]+"}, 10.0) is None
 
 
 def test_fluorine(data, tmp_path, capsys):
