@@ -1,8 +1,9 @@
-"""From a pool of samples to ranked answers: what a candidate's neighbours in the pool, the model's likelihood and its
-structure and matching heads say, with weights that `spec2mol fit-ranking` fits and stores in the config.
+"""From a pool of candidates to ranked answers: what the model's likelihood, its structure and matching heads and a
+candidate's neighbours in the pool say, with weights that `spec2mol fit-ranking` fits and stores in the config.
 
-Consensus, the mean similarity of a candidate to all samples, is the choice of least Bayes risk (Kumar and Byrne 2004)
-with Tanimoto similarity as the gain and the samples as the posterior.
+Candidates count by their likelihood, not by how often they were drawn, which says nothing of those that beams find.
+Consensus, the expected similarity of a candidate to the truth if the pool held it, is the choice of least Bayes risk
+(Kumar and Byrne 2004) with Tanimoto similarity as the gain.
 """
 
 from collections.abc import Sequence
@@ -12,16 +13,15 @@ import numpy as np
 
 FEATURES = {
     "likelihood": "log likelihood of the candidate, less the log of the sum over the pool",
-    "frequency": "log of its share of the samples",
-    "consensus": "its mean Tanimoto similarity to the samples",
-    "agreement": "mean consensus of the samples, the same for the whole pool",
+    "consensus": "its mean Tanimoto similarity to the pool, each candidate weighted by its likelihood",
+    "agreement": "mean consensus, weighted alike, the same for the whole pool",
     "fingerprint": "Tanimoto similarity of its fingerprint with the one that encoder or structure head predicts",
     "structure": "log likelihood of its fingerprint to that prediction, less the log of the sum over the pool",
     "match": "cosine and matching odds of `model.score`, less the log of the sum over the pool",
     "formula": "log probability of its formula given mass and fragments; 0 where the formula is known",
 }
 # Without fitted weights
-DEFAULT_WEIGHTS = {"likelihood": 0.1, "frequency": 1.0, "consensus": 10.0, "fingerprint": 10.0}
+DEFAULT_WEIGHTS = {"likelihood": 0.1, "fingerprint": 10.0, "formula": 0.1}
 
 
 class Ranking(NamedTuple):
@@ -42,7 +42,6 @@ def tanimoto_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def pool_features(
     fingerprints: np.ndarray,
-    counts: Sequence[int],
     log_likelihoods: Sequence[float],
     formula_scores: Sequence[float],
     predicted_bits: np.ndarray | None = None,
@@ -52,19 +51,18 @@ def pool_features(
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.
-        counts: how many samples each one is.
         log_likelihoods, formula_scores: in nats.
         predicted_bits: probabilities, `(candidates, bits)`.
         match_scores: of `model.score`.
     """
-    share = np.asarray(counts) / np.sum(counts)
+    formula_scores = np.asarray(formula_scores)
+    share = np.exp(_log_posterior(log_likelihoods + formula_scores))
     consensus = tanimoto_matrix(fingerprints, fingerprints) @ share
     columns = dict.fromkeys(FEATURES, np.zeros(len(share))) | {
         "likelihood": _log_posterior(log_likelihoods),
-        "frequency": np.log(share),
         "consensus": consensus,
         "agreement": np.full(len(share), consensus @ share),
-        "formula": np.asarray(formula_scores),
+        "formula": formula_scores,
     }
     if predicted_bits is not None:
         bits = np.clip(predicted_bits, 1e-6, 1 - 1e-6)

@@ -142,7 +142,7 @@ def test_no_mass_error_without_a_known_adduct():
 def test_match_scores_are_those_of_score(trained):
     """Each candidate with the query that it comes from, in whatever batch."""
     model, processor = trained
-    queries = [Query(processor.feature_extractor.record(spectrum), None, 0.0, 1) for spectrum in builders.spectra()]
+    queries = [Query(processor.feature_extractor.record(spectrum), None, 0.0, 1, 1) for spectrum in builders.spectra()]
     molecules, numbers = ["CCO", "CCN", "CCS", "CCCC", "Brc1ccccc1"], [0, 3, 1, 1, 2]
     with torch.no_grad():
         texts = processor(molecules=molecules[:4], return_tensors="pt")
@@ -155,5 +155,5 @@ def test_match_scores_are_those_of_score(trained):
 
 def test_without_a_text_branch_there_is_no_match():
     model, processor = builders.model(projector={"use_qformer_text_input": False}), builders.processor()
-    queries = [Query(processor.feature_extractor.record(builders.spectra()[0]), None, 0.0, 1)]
+    queries = [Query(processor.feature_extractor.record(builders.spectra()[0]), None, 0.0, 1, 1)]
     assert match_scores(model, processor, encode_queries(model, processor, queries), [0], ["CCO"]) is None

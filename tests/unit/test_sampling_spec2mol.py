@@ -5,13 +5,13 @@ import pytest
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-from spec2mol.formula_constraint_spec2mol import DEAD, Derivations
+from spec2mol.formula_constraint_spec2mol import DEAD, Derivations, FormulaConstraint
 from spec2mol.generation_spec2mol import encode_queries
-from spec2mol.sampling_spec2mol import Query, RoomyLayer, sample_molecules
+from spec2mol.sampling_spec2mol import Query, RoomyLayer, write_molecules
 from tests import builders
 
 FORMULAS = [None, "C6H15NS", "C2H6O", "C8H10N2O3S"]
-SAMPLES = 8
+BEAMS, SAMPLES = 5, 8
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def queries():
-    return [Query(s, f, 0.0, SAMPLES) for s, f in zip(builders.spectra(), FORMULAS, strict=True)]
+    return [Query(s, f, 0.0, BEAMS, SAMPLES) for s, f in zip(builders.spectra(), FORMULAS, strict=True)]
 
 
 @torch.no_grad()
@@ -47,45 +47,64 @@ def one_sample(model, processor, query, soft_tokens, number):
     return None
 
 
+def write(trained, queries, *args, **numbers):
+    model, processor = trained
+    queries = [query._replace(**numbers) for query in queries]
+    return write_molecules(model, processor, queries, encode_queries(model, processor, queries).soft_tokens, *args)
+
+
 def test_samples_are_those_drawn_one_by_one(trained, queries):
     """Samples that die go on as others, which is another text than they have alone: the rest must be there."""
-    model, processor = trained
-    soft_tokens = encode_queries(model, processor, queries).soft_tokens
-    pools = sample_molecules(model, processor, queries, soft_tokens)
+    soft_tokens = encode_queries(*trained, queries).soft_tokens
     died = 0
-    for query, tokens, pool in zip(queries, soft_tokens, pools, strict=True):
-        alone = [one_sample(model, processor, query, tokens, number) for number in range(SAMPLES)]
+    for query, tokens, pool in zip(queries, soft_tokens, write(trained, queries, beams=0), strict=True):
+        alone = [one_sample(*trained, query, tokens, number) for number in range(SAMPLES)]
         died += alone.count(None)
-        left = list(pool)
-        for ids, likelihood in filter(None, alone):
-            match = next(sample for sample in left if sample.ids == ids)
-            left.remove(match)
-            assert match.log_likelihood == pytest.approx(likelihood, abs=1e-4)
-        assert len(left) <= alone.count(None)
+        expected, found = dict(filter(None, alone)), dict(pool)
+        assert {ids: found[ids] for ids in expected} == pytest.approx(expected, abs=1e-4)
+        assert len(found) <= len(expected) + alone.count(None)
     assert 0 < died < 3 * SAMPLES
 
 
-def test_pools_do_not_depend_on_the_batch(trained, queries):
+@torch.no_grad()
+def test_beams_are_those_of_generate(trained, queries):
     model, processor = trained
-    soft_tokens = encode_queries(model, processor, queries).soft_tokens
-    together = sample_molecules(model, processor, queries, soft_tokens)
-    for row, pool in enumerate(together):
-        (alone,) = sample_molecules(model, processor, queries[row : row + 1], soft_tokens[row : row + 1])
-        assert [sample.ids for sample in alone] == [sample.ids for sample in pool]
+    constraint = FormulaConstraint(processor.tokenizer, FORMULAS)
+    inputs = processor(spectra=builders.spectra(), return_tensors="pt")
+    beams = {"num_beams": BEAMS, "num_return_sequences": BEAMS, "length_penalty": 0.0}
+    ids = model.generate(**inputs, logits_processor=[constraint], max_new_tokens=40, **beams)
+    end, compared = processor.tokenizer.eos_token_id, 0
+    for pool, texts in zip(write(trained, queries, 40, samples=0), ids.reshape(len(queries), BEAMS, -1), strict=True):
+        texts = [row[row.index(processor.tokenizer.bos_token_id) + 1 :] for row in texts.tolist()]
+        texts = [row for row in texts if processor.tokenizer.unk_token_id not in row]
+        expected = {tuple(row[: row.index(end)]) for row in texts if end in row}
+        best = sorted(pool, key=lambda text: -text.log_likelihood)[:BEAMS]
+        assert {text.ids for text in best} == expected
+        compared += len(expected)
+    assert compared > len(queries)
+
+
+def test_beams_and_samples_are_those_of_either_alone(trained, queries):
+    both, beams, samples = (write(trained, queries, **of) for of in ({}, {"samples": 0}, {"beams": 0}))
+    for pool, found, drawn in zip(both, beams, samples, strict=True):
+        assert dict(pool) == pytest.approx(dict(found) | dict(drawn), abs=1e-4)
+    assert any(dict(found).keys() - dict(drawn) for found, drawn in zip(beams, samples, strict=True))
+
+
+def test_pools_do_not_depend_on_the_batch(trained, queries):
+    for row, pool in enumerate(write(trained, queries)):
+        (alone,) = write(trained, queries[row : row + 1])
+        assert {text.ids for text in alone} == {text.ids for text in pool}
 
 
 def test_a_query_of_few_samples_gets_the_first_of_many(trained, queries):
-    model, processor = trained
-    free = queries[0]
-    soft_tokens = encode_queries(model, processor, [free, free]).soft_tokens
-    few, many = sample_molecules(model, processor, [free._replace(samples=3), free], soft_tokens)
-    assert {sample.ids for sample in few} <= {sample.ids for sample in many} and len(few) == 3
+    free = queries[0]._replace(beams=0)
+    few, many = write(trained, [free._replace(samples=3), free])
+    assert {text.ids for text in few} <= {text.ids for text in many} and 0 < len(few) <= 3
 
 
 def test_no_longer_than_asked_for(trained, queries):
-    model, processor = trained
-    pools = sample_molecules(model, processor, queries, encode_queries(model, processor, queries).soft_tokens, 5)
-    assert all(len(sample.ids) < 5 for pool in pools for sample in pool)
+    assert all(len(text.ids) < 5 for pool in write(trained, queries, 5) for text in pool)
 
 
 def test_cache_with_room_holds_what_the_plain_one_does():
@@ -119,5 +138,5 @@ def test_cache_with_room_holds_what_the_plain_one_does():
 def test_beam_search_with_room_is_that_without(trained):
     model, processor = trained
     inputs = processor(spectra=builders.spectra(), return_tensors="pt")
-    write = partial(model.generate, **inputs, num_beams=4, num_return_sequences=4, max_new_tokens=40)
-    assert torch.equal(write(past_key_values=Cache(layer_class_to_replicate=RoomyLayer)), write())
+    generate = partial(model.generate, **inputs, num_beams=4, num_return_sequences=4, max_new_tokens=40)
+    assert torch.equal(generate(past_key_values=Cache(layer_class_to_replicate=RoomyLayer)), generate())

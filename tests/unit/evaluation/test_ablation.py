@@ -28,24 +28,28 @@ def steps(trained, rows):
 def test_the_ranked_pool_is_what_predict_molecules_answers(trained, rows, steps):
     assert list(steps) == [
         "beams, free",
-        "beams, of the likeliest formula",
         "samples, free",
+        "beams, of the formula",
         "samples, of the formula",
+        "beams and samples, of the formula",
         "+ consensus",
-        "the same, 8 samples",
-        "the same, 128 samples",
+        "the same, half the pool",
+        "the same, four times the pool",
     ]
-    for step, options in (("+ consensus", {}), ("the same, 8 samples", {"num_samples": 8})):
+    for step, options in (
+        ("beams and samples, of the formula", {}),
+        ("the same, half the pool", {"num_beams": 5, "num_samples": 8}),
+    ):
         expected = [[c.smiles for c in answers] for answers in predict_molecules(*trained, rows, top_k=10, **options)]
         assert steps[step].frame["answers"].tolist() == expected
     assert {step.against for step in steps.values()} <= {"", *steps}
 
 
 def test_the_constraint_is_the_only_difference_between_free_samples_and_those_of_the_formula(trained, rows, steps):
-    free = predict_molecules(*trained, rows, constrain=False)
+    free = predict_molecules(*trained, rows, num_beams=0, constrain=False)
     assert [set(ranked) for ranked in steps["samples, free"].frame["answers"]] == [{c.smiles for c in a} for a in free]
     told = [i for i, query in enumerate(rows) if query["formula"]]
-    for step in ("samples, of the formula", "beams, of the likeliest formula"):
+    for step in ("samples, of the formula", "beams, of the formula"):
         frame = steps[step].frame
         assert told and all(frame.loc[i, "formula_match@1"] == 1 for i in told if frame.loc[i, "valid@1"])
 

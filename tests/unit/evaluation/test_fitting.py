@@ -14,7 +14,7 @@ from spec2mol.evaluation.fitting import (
     load_folds,
     save_ranking,
 )
-from spec2mol.ranking_spec2mol import FEATURES, rank
+from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES, rank
 
 CONSENSUS, FORMULA = (list(FEATURES).index(name) for name in ("consensus", "formula"))
 
@@ -45,8 +45,8 @@ def test_what_made_the_outcomes_is_found_again(fitted):
     assert right["intercept"] == pytest.approx(-3, abs=0.15)
     assert all(right[name] == 0 for name in FEATURES if name not in ("consensus", "formula"))
     assert fitted["order"]["consensus"] > 0.1
-    # What is the same for the whole pool says nothing of the order.
-    assert abs(fitted["order"]["formula"]) < 1e-3
+    # What is the same for the whole pool says nothing of the order: its weight stays what it is without a fit.
+    assert fitted["order"]["formula"] == pytest.approx(DEFAULT_WEIGHTS["formula"], abs=1e-3)
 
 
 def test_the_weights_are_where_the_penalised_loss_is_least():
