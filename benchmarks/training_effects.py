@@ -4,10 +4,12 @@
         --common arguments.max_steps=300 --plot docs/effects.png \\
         --variant "as in the recipe" --variant "no m/z noise: augmentation.mz_noise=0"
 
-A variant is a name and values of the recipe that it replaces. The stage must be `fingerprint`. Each run is left in the
-output folder, and not trained again if it is there. Figures are on the recipe's validation data, told the formula if
-the encoder explains peaks; means over molecules, with 95% bootstrap intervals, and of the difference to the first
-variant on the same spectra.
+A variant is a name and values of the recipe that it replaces. The stage is `fingerprint`, `align` or `represent`. Each
+run is left in the output folder, and not trained again if it is there. Figures are on the recipe's validation data;
+means over molecules, with 95% bootstrap intervals, and of the difference to the first variant on the same spectra:
+- fingerprint, told the formula if the encoder explains peaks: the loss, and Tanimoto similarity to the true bits;
+- align: the loss where all conditions are told, and where only peaks and precursor m/z are;
+- represent, the formula not told: contrast of the true molecule with all others, and how often it is first.
 
 `--at 150 300 600 1200` compares the runs after so many steps each, and fits to each of them a power law,
 loss = a n^-b of n examples seen: how well the earlier points foretell the last one, and what ten times as many
@@ -21,11 +23,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from spec2mol.chemistry_spec2mol import morgan_fingerprint
 from spec2mol.cli.evaluate_encoder import predict
 from spec2mol.evaluation.downstream import fingerprint_tanimoto
-from spec2mol.evaluation.evaluator import for_track, load_queries
+from spec2mol.evaluation.evaluator import for_track, load_queries, target_losses
 from spec2mol.evaluation.intervals import (
     Interval,
     bootstrap_over_molecules,
@@ -33,8 +36,10 @@ from spec2mol.evaluation.intervals import (
     percentile_interval,
     resampling_weights,
 )
-from spec2mol.feature_extraction_spec2mol import Spec2MolFeatureExtractor
+from spec2mol.feature_extraction_spec2mol import CONDITIONS, Spec2MolFeatureExtractor
 from spec2mol.modeling_dreams import DreamsForSequenceClassification
+from spec2mol.modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolModel
+from spec2mol.processing_spec2mol import Spec2MolProcessor
 from spec2mol.train import main as train
 from spec2mol.training.recipe import Recipe
 from spec2mol.training.trainer import last_checkpoint
@@ -43,11 +48,10 @@ PROBABLE = 0.3  # probability from which on a bit counts as set
 
 
 class Point(NamedTuple):
-    """A run after `seen` examples: `(spectra,)` losses in nats a set bit, and Tanimoto similarities."""
+    """A run after `seen` examples: figures `(spectra,)` by what they are, a loss first."""
 
     seen: int
-    losses: np.ndarray
-    similarities: np.ndarray
+    figures: dict[str, np.ndarray]
 
 
 def main():
@@ -68,7 +72,7 @@ def main():
     recipe = Recipe.load(args.recipe, common)
     rows = load_queries(recipe.data["validation"], per_molecule=args.per_molecule)
     molecules = [row["inchikey"] for row in rows]
-    truth = np.stack([morgan_fingerprint(row["smiles"]) for row in rows]).astype(bool)
+    figures_of = FIGURES[recipe.stage]
     points, curves = {}, {}  # by variant
     for variant in args.variant:
         name, _, overrides = variant.partition(":")
@@ -76,18 +80,20 @@ def main():
         if not (folder / "model.safetensors").exists():
             train([args.recipe, "--output", str(folder), "--resume", *common, *overrides.split()])
         checkpoints = [folder / f"checkpoint-{step}" for step in args.at] if args.at else [last_checkpoint(folder)]
-        points[name] = [figures_of(Path(path), rows, truth) for path in checkpoints]
+        points[name] = [Point(examples_seen(path), figures_of(path, rows)) for path in checkpoints]
         curves[name] = learning_curve(last_checkpoint(folder))
 
     print(f"\n{len(rows)} spectra of {len(set(molecules))} molecules, {recipe.data['validation']}\n")
-    print(f"| examples | variant | loss, nats a set bit | difference | Tanimoto, bits from {PROBABLE} | difference |")
-    print("|---|---|---|---|---|---|")
+    labels = list(points[name][0].figures)
+    print(f"| examples | variant | {' | '.join(f'{label} | difference' for label in labels)} |")
+    print("|---" * (2 + 2 * len(labels)) + "|")
     for at_once in zip(*points.values(), strict=True):
         for name, point in zip(points, at_once, strict=True):
             cells = [f"{point.seen:,}", name]
-            for values, first in zip(point[1:], at_once[0][1:], strict=True):
+            for label, values in point.figures.items():
                 cells.append(str(bootstrap_over_molecules(values, molecules)))
-                cells.append("" if point is at_once[0] else str(paired_difference(values, first, molecules)))
+                first = at_once[0].figures[label]
+                cells.append("" if values is first else str(paired_difference(values, first, molecules)))
             print(f"| {' | '.join(cells)} |")
     if args.at:
         print_laws(points, molecules)
@@ -95,21 +101,62 @@ def main():
         plot_figures(points, molecules, args.plot) if args.at else plot_curves(curves, args.plot)
 
 
-def figures_of(checkpoint: Path, rows, truth) -> Point:
+def fingerprint_figures(checkpoint, rows) -> dict[str, np.ndarray]:
     model = DreamsForSequenceClassification.from_pretrained(checkpoint).eval()
     feature_extractor = Spec2MolFeatureExtractor.from_pretrained(checkpoint)
     queries = for_track(rows, "mass" if feature_extractor.explain_ppm is None else "formula")
-    name = f"{checkpoint.parent.name}, {checkpoint.name}"
-    logits = predict(lambda **x: model(**x).logits, feature_extractor, queries, 64, name).astype(np.float64)
-    state = json.loads((checkpoint / "trainer_state.json").read_text())
-    return Point(
-        state["global_step"] * state["train_batch_size"],
-        (np.logaddexp(0, logits) - truth * logits).sum(1) / truth.sum(1),
-        fingerprint_tanimoto(1 / (1 + np.exp(-logits)) >= PROBABLE, truth),
+    logits = predict(lambda **x: model(**x).logits, feature_extractor, queries, 64, str(checkpoint)).astype(np.float64)
+    truth = np.stack([morgan_fingerprint(row["smiles"]) for row in rows]).astype(bool)
+    return {
+        "loss, nats a set bit": (np.logaddexp(0, logits) - truth * logits).sum(1) / truth.sum(1),
+        f"Tanimoto, bits from {PROBABLE}": fingerprint_tanimoto(1 / (1 + np.exp(-logits)) >= PROBABLE, truth),
+    }
+
+
+def align_figures(checkpoint, rows) -> dict[str, np.ndarray]:
+    model = Spec2MolForConditionalGeneration.from_pretrained(checkpoint).eval()
+    processor = Spec2MolProcessor.from_pretrained(checkpoint)
+    hidden = dict.fromkeys(name for name in CONDITIONS if name != "precursor_mz")
+    ways = {
+        "loss, nats a symbol": rows,
+        "the same, told peaks and precursor m/z alone": [row | hidden for row in rows],
+    }
+    figures = {}
+    for name, queries in ways.items():
+        soft_tokens = predict(
+            lambda **x: model.model(**x).soft_tokens, processor.feature_extractor, queries, 64, str(checkpoint)
+        )
+        losses = target_losses(model, processor, rows, list(torch.from_numpy(soft_tokens)[:, None]))
+        figures[name] = np.array(losses)
+    return figures
+
+
+@torch.no_grad()
+def represent_figures(checkpoint, rows) -> dict[str, np.ndarray]:
+    model = Spec2MolModel.from_pretrained(checkpoint).eval()
+    processor = Spec2MolProcessor.from_pretrained(checkpoint)
+    spectra = predict(
+        model.get_spectrum_features, processor.feature_extractor, for_track(rows, "mass"), 64, str(checkpoint)
     )
+    smiles = {row["inchikey"]: row["smiles"] for row in rows}
+    molecules = model.get_molecule_features(**processor(molecules=list(smiles.values()), return_tensors="pt"))
+    logits = model.projector.similarity(torch.from_numpy(spectra), molecules) / model.projector.temperature
+    truth = torch.tensor([list(smiles).index(row["inchikey"]) for row in rows])
+    return {
+        "contrast, nats": torch.nn.functional.cross_entropy(logits, truth, reduction="none").numpy(),
+        f"first of {len(smiles)} molecules": (logits.argmax(1) == truth).float().numpy(),
+    }
 
 
-def learning_curve(checkpoint: str) -> tuple[list[int], list[float]]:
+FIGURES = {"fingerprint": fingerprint_figures, "align": align_figures, "represent": represent_figures}
+
+
+def examples_seen(checkpoint) -> int:
+    state = json.loads(Path(checkpoint, "trainer_state.json").read_text())
+    return state["global_step"] * state["train_batch_size"]
+
+
+def learning_curve(checkpoint) -> tuple[list[int], list[float]]:
     """Examples seen, and validation loss, at each evaluation."""
     state = json.loads(Path(checkpoint, "trainer_state.json").read_text())
     entries = [entry for entry in state["log_history"] if "eval_loss" in entry]
@@ -120,7 +167,7 @@ def print_laws(points, molecules):
     print("\n| variant | exponent b of the loss | last point from the others | it is | with ten times the examples |")
     print("|---|---|---|---|---|")
     for name, of_run in points.items():
-        seen, losses = [point.seen for point in of_run], [point.losses for point in of_run]
+        seen, losses = [point.seen for point in of_run], [next(iter(point.figures.values())) for point in of_run]
         exponent, tenfold = power_law(seen, losses, molecules, 10 * seen[-1])
         _, foretold = power_law(seen[:-1], losses[:-1], molecules, seen[-1])
         print(f"| {name} | {exponent} | {foretold} | {bootstrap_over_molecules(losses[-1], molecules)} | {tenfold} |")
@@ -146,15 +193,11 @@ def plot_figures(points, molecules, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    labels = ("loss, nats a set bit", f"Tanimoto, bits from {PROBABLE}")
-    for i, (axes, label) in enumerate(zip(figure.subplots(1, 2), labels, strict=True), start=1):
+    labels = list(next(iter(points.values()))[0].figures)
+    for axes, label in zip(figure.subplots(1, len(labels)), labels, strict=True):
         for name, of_run in points.items():
-            axes.plot(
-                [point.seen for point in of_run],
-                [bootstrap_over_molecules(point[i], molecules).mean for point in of_run],
-                marker=".",
-                label=name,
-            )
+            means = [bootstrap_over_molecules(point.figures[label], molecules).mean for point in of_run]
+            axes.plot([point.seen for point in of_run], means, marker=".", label=name)
         axes.set(xlabel="examples seen", ylabel=label, xscale="log")
         axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=100)
