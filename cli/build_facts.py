@@ -1,5 +1,6 @@
 """`spec2mol build-facts STRUCTURES OUT`: molecules with what can be computed of each, for tasks about them."""
 
+import math
 import os
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..data.facts import conformer_facts, molecule_facts
+from ..molecules_spec2mol import read_molecule
 
 
 def add_arguments(parser):
@@ -20,6 +22,7 @@ def add_arguments(parser):
     parser.add_argument("--limit", type=int, help="only so many molecules, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of the conformers (default: 0)")
     parser.add_argument("--conformers", action="store_true", help="also a conformer of each, and what only it tells")
+    parser.add_argument("--max-atoms", type=int, metavar="N", help="leave out molecules of more heavy atoms")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="(default: one for each core)")
 
 
@@ -31,7 +34,7 @@ def run(args) -> int:
         raise ValueError(f"{args.structures} has no column smiles, only {', '.join(table.columns)}")
     if args.limit is not None:
         table = table.sample(min(args.limit, len(table)), random_state=args.seed)
-    compute = partial(_facts, conformers=args.conformers, seed=args.seed)
+    compute = partial(_facts, conformers=args.conformers, seed=args.seed, max_atoms=args.max_atoms or math.inf)
     with ProcessPoolExecutor(args.processes) as pool:
         answers = pool.map(compute, table["smiles"], chunksize=20)
         facts = list(tqdm(answers, total=len(table), unit=" molecules", disable=None))
@@ -48,9 +51,11 @@ def run(args) -> int:
     return 0
 
 
-def _facts(smiles, conformers, seed) -> dict | str:
+def _facts(smiles, conformers, seed, max_atoms) -> dict | str:
     """A word on why there are none."""
     try:
+        if read_molecule(smiles).GetNumHeavyAtoms() > max_atoms:
+            return f"more than {max_atoms} atoms"
         facts = molecule_facts(smiles)
     except ValueError:
         return "RDKit cannot read them"
