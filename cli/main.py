@@ -22,6 +22,7 @@ VERBS = {
     "fit-ranking": "weights and probabilities for a model's answers, from labelled spectra it has not seen",
     "evaluate-encoder": "figures of a spectrum encoder: fingerprints, fluorine or similarity",
     "evaluate-tasks": "figures of a model's written answers to tasks, see tasks/",
+    "evaluate-retrieval": "molecules and texts that belong together, found by the text branch of a model",
     "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
     "convert-unimol": "a released Uni-Mol checkpoint -> a folder for from_pretrained",

@@ -56,6 +56,8 @@ class Task:
         `characters_spec2mol` writes them. The last message is the target. None: each row has its own conversation, in
         a column `messages`, which may hold {soft_tokens}.
     only: values by column; other rows are no part of the task.
+    reads: column of the molecule that a row is about and that an encoder of molecules reads, in place of `smiles`; in
+        that of a reaction, dots join several.
     round_trip: name of the task that answers back, from {source}; its answer to an answer of this task should be the
         row's `source`.
     """
@@ -65,6 +67,7 @@ class Task:
     validation: str | list[str] | None = None
     messages: list[dict[str, str]] | None = None
     only: dict[str, list] | None = None
+    reads: str = "smiles"
     round_trip: str | None = None
 
     def conversation(self, row: Mapping, processor) -> list[dict[str, str]]:
@@ -119,7 +122,11 @@ def task_rows(task: Task, fold: str, limit: int | None = None) -> Dataset:
         raise ValueError(f"a task has no {fold} rows")
     rows = joined([read_rows(path) for path in listed(getattr(task, fold))])
     rows = only_rows(rows, task.only or {})
-    return rows if limit is None else rows.select(range(min(limit, len(rows))))
+    if limit is not None:
+        rows = rows.select(range(min(limit, len(rows))))
+    if task.reads == "smiles":
+        return rows
+    return rows.map(lambda molecule: {"smiles": molecule}, input_columns=task.reads)
 
 
 def load_task_examples(

@@ -1,4 +1,4 @@
-"""Answers of a model to tasks, and their figures beside a control that has not seen its input."""
+"""Answers of a model to tasks, and their figures beside controls that have not seen its input."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +15,8 @@ from .intervals import Interval, paired_difference
 from .text_metrics import METRICS, read_molecule, score_reactions, summarise_scores
 
 MODEL, UNSEEN, WRONG_INPUT = "model", "model, unseen molecules", "its answers to other rows"
+SHUFFLED = "reading another row's input"
+DIFFERENCES = {WRONG_INPUT: "difference", SHUFFLED: "difference, shuffled input"}
 SPELLINGS = ("given", "canonical", "random", "hydrogens")
 
 
@@ -31,7 +33,9 @@ def evaluate_task(
 ) -> dict[str, pd.DataFrame]:
     """One line for each row of a task, none left out: question, truth, answer, molecule (what the row is about) and
     the figures of its metric; with `round_trip`, also whether the answer leads back. For two systems: the model, and
-    the model's answers each given to another row, so that what they owe to the input shows.
+    the model's answers each given to another row, so that what they owe to the input shows. For a third one, where an
+    encoder reads and questions differ: the model's answers when the encoder reads what belongs to another row. (Where
+    all rows are asked the same, these are its answers to other rows.)
 
     Args:
         limit: only so many of the first rows.
@@ -44,13 +48,23 @@ def evaluate_task(
     truths, molecules = [_truth(task, row) for row in rows], [_molecule(row, i) for i, row in enumerate(rows)]
     rows = [row | {"smiles": respell(row["smiles"], spelling)} if row.get("smiles") else row for row in rows]
     conversations = [_conversation(task, row, processor) for row in rows]
-    answers = answer(model, processor, conversations, rows, batch_size, desc=name, **generation)
-    if task.messages is not None and "{molecule}" in task.messages[-1]["content"]:
-        answers = [from_selfies(text, processor.dialect) or "" for text in answers]
     questions = ["\n".join(m["content"] for m in messages[:-1]) for messages in conversations]
     lines = pd.DataFrame({"question": questions, "truth": truths, "molecule": molecules})
+
+    def answers_to(rows, desc):
+        texts = answer(model, processor, conversations, rows, batch_size, desc=desc, **generation)
+        if task.messages is not None and "{molecule}" in task.messages[-1]["content"]:
+            return [from_selfies(text, processor.dialect) or "" for text in texts]
+        return texts
+
+    answers = answers_to(rows, name)
+    of_systems = {MODEL: answers, WRONG_INPUT: _swapped(answers)}
+    queries = [i for i, messages in enumerate(conversations) if processor.is_query(rows[i] | {"messages": messages})]
+    if len({questions[i] for i in queries}) > 1:
+        read = dict(enumerate(rows)) | {i: rows[j] for i, j in zip(queries, _swapped(queries), strict=True)}
+        of_systems[SHUFFLED] = answers_to(list(read.values()), f"{name}, shuffled")
     systems = {}
-    for system, given in ((MODEL, answers), (WRONG_INPUT, _swapped(answers))):
+    for system, given in of_systems.items():
         scores = METRICS[task.metric](given, truths)
         systems[system] = pd.concat([lines.assign(answer=given), scores], axis=1)
     if task.round_trip is not None:
@@ -89,22 +103,28 @@ def answer(
 def summarise_task(
     systems: Mapping[str, pd.DataFrame], seen: Sequence[bool] | None = None
 ) -> dict[str, dict[str, Interval]]:
-    """Figures of both systems, and the mean difference between them over the same rows.
+    """Figures of all systems, and the mean difference between the model and each control over the same rows.
 
     seen: rows about molecules that the model was trained on; without them, its figures are given again.
     """
     figures = {system: _figures(lines) for system, lines in systems.items()}
     if seen is not None and 0 < sum(seen) < len(seen):
         figures[UNSEEN] = _figures(systems[MODEL][[not s for s in seen]])
-    model, control = systems[MODEL], systems[WRONG_INPUT]
-    figures["difference"] = {}
-    for name in figures[MODEL]:
+    for control in list(systems)[1:]:
+        figures[DIFFERENCES[control]] = _differences(systems[MODEL], systems[control])
+    return figures
+
+
+def _differences(model, control):
+    """Of BLEU, which is no mean over rows, there is none."""
+    differences = {}
+    for name in control.columns:
         if isinstance(model[name].iloc[0], float):
             known = model[name].notna() & control[name].notna()
             if known.any():
                 pair = model.loc[known, name], control.loc[known, name]
-                figures["difference"][name] = paired_difference(*pair, model.loc[known, "molecule"])
-    return figures
+                differences[name] = paired_difference(*pair, model.loc[known, "molecule"])
+    return differences
 
 
 def _figures(lines):
