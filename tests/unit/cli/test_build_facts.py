@@ -20,6 +20,9 @@ def test_a_table_with_facts(tmp_path, capsys):
 
     assert main([*arguments, "--limit", "1", "--processes", "1"]) == 0
     assert "atoms" not in pd.read_parquet(tmp_path / "new" / "facts.parquet")
+    assert main([*arguments, "--max-atoms", "5", "--processes", "1"]) == 0
+    assert "left out, more than 5 atoms: 1" in capsys.readouterr().out
+    assert pd.read_parquet(tmp_path / "new" / "facts.parquet")["smiles"].tolist() == ["CCO", "C1#CC1"]
 
 
 @pytest.mark.parametrize("content", [None, pd.DataFrame({"name": ["ethanol"]})])

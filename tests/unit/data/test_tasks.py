@@ -127,3 +127,15 @@ def test_the_prompts_of_text_chem_t5_are_the_published_ones(pytestconfig):
         "text2smiles": ["Write in SMILES the described molecule: <description>", "<smiles>"],
         "smiles2text": ["Caption the following SMILES: <smiles>", "<description>"],
     }
+
+
+def test_the_molecule_of_a_row_may_stand_in_another_column(tmp_path):
+    path = tmp_path / "reactions.jsonl"
+    path.write_text('{"source": "CCO.CC(=O)O", "target": "CCOC(C)=O"}\n{"source": "CO", "target": "C"}')
+    messages = [{"role": "user", "content": "{soft_tokens}"}, {"role": "assistant", "content": "[C]"}]
+    task = Task(metric="molecule", train=str(path), messages=messages, reads="source")
+    assert task_rows(task, "train", 1)["smiles"][:] == ["CCO.CC(=O)O"]
+    tool = processor(chat_template=TEMPLATE, molecules="graph")
+    examples = load_task_examples({"forward": task}, "train", tool)
+    batch = Spec2MolCollator(tool)(examples.to_list())
+    assert batch["atoms_mask"].sum(1).tolist() == [7, 2]  # both reactants are one graph

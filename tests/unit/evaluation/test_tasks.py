@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from spec2mol.data.tasks import Task
-from spec2mol.evaluation.tasks import MODEL, UNSEEN, WRONG_INPUT, evaluate_task, summarise_task
+from spec2mol.evaluation.tasks import MODEL, SHUFFLED, UNSEEN, WRONG_INPUT, evaluate_task, summarise_task
 from tests import builders
 
 TEMPLATE = (
@@ -50,3 +50,32 @@ def test_figures_of_molecules_that_were_not_trained_on_stand_apart():
     assert figures["difference"]["exact"].mean == 0.5
     for seen in (None, [False] * 4):
         assert UNSEEN not in summarise_task(systems, seen)
+
+
+def test_where_questions_differ_the_control_reads_another_rows_molecule(tmp_path):
+    """Rows 0 and 2 have one graph and one question, and so have 1 and 3: each control answers the others' question
+    about its own graph, or its own question about the others'."""
+    config = builders.graph_config()
+    model = builders.randomized(type(builders.model())(config))
+    processor = builders.processor(molecules="graph", chat_template=TEMPLATE)
+    processor.num_query_tokens = config.num_query_tokens
+    rows = {"source": ["CCO", "NC1=CC=CC=C1"] * 2, "ask": ["[C]", "[N][N]"] * 2, "target": ["CCO"] * 4}
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    messages = [{"role": "user", "content": "{soft_tokens}{ask}"}, {"role": "assistant", "content": "{target}"}]
+    fields = {"metric": "molecule", "validation": str(tmp_path / "rows.parquet"), "reads": "source"}
+    tasks = {
+        "differing": Task(messages=messages, **fields),
+        "alike": Task(messages=[messages[0] | {"content": "{soft_tokens}"}, messages[1]], **fields),
+        "text": Task(messages=[messages[0] | {"content": "{ask}"}, messages[1]], **fields),
+    }
+    of_rows = evaluate_task(model, processor, tasks, "differing", max_new_tokens=8)
+    own, swapped = (of_rows[name]["answer"].tolist() for name in (MODEL, SHUFFLED))
+    assert own[0] == own[2] != own[1] == own[3]
+    assert swapped == own  # two rows on, there is the same
+    odd = evaluate_task(model, processor, tasks, "differing", limit=2, max_new_tokens=8)
+    assert odd[SHUFFLED]["answer"].tolist() != odd[MODEL]["answer"].tolist()
+    assert odd[SHUFFLED]["question"].tolist() == odd[MODEL]["question"].tolist()
+    assert "difference, shuffled input" in summarise_task(odd)
+    for name in ("alike", "text"):
+        assert SHUFFLED not in evaluate_task(model, processor, tasks, name, limit=2, max_new_tokens=2)
+    assert of_rows[MODEL]["molecule"].tolist()[0] == "LFQSCWFLJHTTHZ"
