@@ -6,6 +6,9 @@ import pytest
 import torch
 
 import spec2mol
+from spec2mol.hub.verify import expect
+from spec2mol.saving import save_for_hub
+from tests import builders
 
 # pytest takes the repository root, which holds an __init__.py, for a package named as its folder (or, if that is no
 # identifier, for a module `__init__`). It would import everything a second time and register other classes.
@@ -25,3 +28,12 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Folder of a saved model, not to be changed, and what it answers."""
+    folder = tmp_path_factory.mktemp("saved")
+    model, processor = builders.model(), builders.processor()
+    save_for_hub(model, processor, folder)
+    return folder, expect(model, processor, builders.spectra(), builders.MOLECULES)

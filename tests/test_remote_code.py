@@ -22,7 +22,7 @@ from spec2mol import (
     predict_molecules,
 )
 from spec2mol.hub.fresh_process import SUSPECTS
-from spec2mol.hub.verify import expect, run_fresh_process, verify
+from spec2mol.hub.verify import run_fresh_process, verify
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -57,15 +57,6 @@ LIBRARIES = set(
     "accelerate datasets evaluate huggingface_hub ijson matchms numpy pandas peft pyarrow pyteomics rdkit rich "
     "safetensors selfies tokenizers torch tqdm transformers yaml".split()
 )
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Folder of a saved model, and what it answers."""
-    folder = tmp_path_factory.mktemp("saved")
-    model, processor = builders.model(), builders.processor()
-    save_for_hub(model, processor, folder)
-    return folder, expect(model, processor, builders.spectra(), builders.MOLECULES)
 
 
 def test_every_answer_is_compared(saved):

@@ -6,19 +6,9 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from spec2mol.hub.verify import VerificationError, expect, verify
-from spec2mol.saving import save_for_hub
-from tests import builders
+from spec2mol.hub.verify import VerificationError, verify
 
 REPO = "someone/spec2mol-tiny"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved")
-    model, processor = builders.model(), builders.processor()
-    save_for_hub(model, processor, folder)
-    return folder, expect(model, processor, builders.spectra(), builders.MOLECULES)
 
 
 @pytest.fixture
