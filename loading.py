@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -94,9 +95,25 @@ def load_encoder(name: str = DEFAULT_MODEL) -> tuple[Embedder, Spec2MolFeatureEx
 def load_config(name: str) -> PreTrainedConfig:
     """Raises ValueError: no such folder or Hub name, or no model in it."""
     try:
+        require_model(name)
         return AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{name}: no model there ({_first_line(error)})") from None
+
+
+def require_model(name: str):
+    """Loading asks a Hub that does not answer several times for every file; this asks once.
+
+    Raises:
+        FileNotFoundError: neither a folder, nor in the cache, nor on the Hub.
+    """
+    if Path(name).is_dir():
+        return
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name, timeout=10)
+    except Exception as error:  # of the name, the Hub's answer, or whatever keeps it from answering
+        raise FileNotFoundError(f"{name}: no such folder, and not from the Hub ({_first_line(error)})") from None
 
 
 def _from_pretrained(cls, name: str, **kwargs):

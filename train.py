@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import HFValidationError
 from transformers import TrainingArguments, set_seed
 
+from spec2mol.loading import require_model
 from spec2mol.saving import save_for_hub
 from spec2mol.training.recipe import Recipe
 from spec2mol.training.record import record_stage
@@ -39,8 +39,11 @@ def main(argv=None):
     )
     set_seed(arguments.seed)
     try:
+        for part in ("from", "encoder", "language_model", "tokenizer"):
+            if part in recipe.model:
+                require_model(recipe.model[part])
         trainer, model = build_trainer(recipe, arguments)
-    except (OSError, HFValidationError) as error:  # an earlier stage or data that is not there
+    except OSError as error:  # an earlier stage or data that is not there
         parser.error(f"{args.recipe}: {str(error).splitlines()[0]}")
     trainable = trainer.get_num_trainable_parameters()
     print(f"{model.num_parameters():,} parameters, {trainable:,} trained")

@@ -1,5 +1,6 @@
 """`spec2mol build-tasks MOLECULES OUT_DIR`: rows for the tasks of `tasks/`, made from molecules by RDKit: reactions
-and their reverse, procedures and their actions, conversations about computed facts; with --spectra, about spectra."""
+and their reverse, procedures and their actions, conversations about computed facts; or with --spectra, spectra with
+the facts of their molecules."""
 
 import json
 from collections.abc import Iterable
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..chemistry_spec2mol import inchikey_block
-from ..data.dialogues import molecule_dialogue, procedure, spectrum_dialogue
+from ..chemistry_spec2mol import inchikey_block, molecular_formula
+from ..data.dialogues import molecule_dialogue, procedure
+from ..data.facts import molecule_facts
 from ..data.reactions import make_reactions
 from .structures import read_structures
 
@@ -25,7 +27,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--exclude", type=Path, nargs="*", default=[], help="files of molecules that no row may hold, as of test folds"
     )
-    parser.add_argument("--spectra", type=Path, help="parquet file of labelled spectra, for conversations about them")
+    parser.add_argument(
+        "--spectra", action="store_true", help="MOLECULES are labelled spectra (.parquet): rows about these alone"
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -33,6 +37,9 @@ def run(args) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(args.seed)
     excluded = {inchikey_block(smiles) for path in args.exclude for smiles in set(read_structures(path))}
+    if args.spectra:
+        write_spectra(args, excluded)
+        return 0
     molecules = read_structures(args.molecules)
     drawn = generator.permutation(len(molecules))
     # Reactions look for groups, some of them rare, in many times as many molecules as they need.
@@ -50,15 +57,6 @@ def run(args) -> int:
     some = [molecules[i] for i in drawn[: args.count] if inchikey_block(molecules[i]) not in excluded]
     told = ((smiles, molecule_dialogue(smiles, generator)) for smiles in some)
     write(args, "dialogue", ({"smiles": smiles, "messages": messages} for smiles, messages in told if messages))
-    if args.spectra:
-        spectra = pd.read_parquet(args.spectra)
-        spectra = spectra.sample(min(args.count, len(spectra)), random_state=args.seed)
-        spectra = spectra.drop(columns="formula", errors="ignore")  # Conversations ask for it.
-        spectra["messages"] = [spectrum_dialogue(row, generator) for row in spectra.to_dict("records")]
-        path = args.output / f"spectrum_{args.name}.parquet"
-        spectra = spectra.dropna(subset="messages")
-        spectra.to_parquet(path)
-        print(f"{path}: {len(spectra)} rows")
     return 0
 
 
@@ -67,6 +65,21 @@ def write(args, kind: str, rows: Iterable[dict]):
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text("\n".join(lines), encoding="utf-8")
     print(f"{path}: {len(lines)} rows")
+
+
+def write_spectra(args, excluded):
+    """What conversations ask for must not be told: the formula is there as a fact of the molecule alone."""
+    spectra = pd.read_parquet(args.molecules).drop(columns="formula", errors="ignore")
+    blocks = {smiles: inchikey_block(smiles) for smiles in spectra["smiles"].unique()}
+    spectra = spectra[[blocks[smiles] not in excluded | {None} for smiles in spectra["smiles"]]]
+    spectra = spectra.sample(min(args.count, len(spectra)), random_state=args.seed).reset_index(drop=True)
+    facts = {
+        smiles: {"molecular_formula": molecular_formula(smiles)} | molecule_facts(smiles)
+        for smiles in tqdm(spectra["smiles"].unique(), desc="Facts", unit=" molecules", disable=None)
+    }
+    path = args.output / f"spectra_{args.name}.parquet"
+    spectra.join(pd.DataFrame([facts[smiles] for smiles in spectra["smiles"]])).to_parquet(path)
+    print(f"{path}: {len(spectra)} rows")
 
 
 def _pairs(count, generator):

@@ -1,7 +1,7 @@
 """Texts made from templates over facts: what RDKit computes of a molecule, and procedures of made reactions. None of
 it was written by a person, and no number in a procedure was measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from rdkit import Chem
@@ -84,27 +84,6 @@ def molecule_dialogue(smiles: str, generator: np.random.Generator) -> list[dict[
             question = f"Here is a molecule: {smiles}. {question}"
         messages.append({"role": "user", "content": question})
         messages.append({"role": "assistant", "content": statement.format(value(molecule))})
-    return messages
-
-
-def spectrum_dialogue(row: Mapping, generator: np.random.Generator) -> list[dict[str, str]] | None:
-    """The same of a labelled spectrum, which is shown in the place of its molecule: what is it, describe it, which
-    groups does it hold. None if RDKit cannot read the structure."""
-    molecule = Chem.MolFromSmiles(row["smiles"])
-    if molecule is None:
-        return None
-    formula, weight = molecular_formula(row["smiles"]), Descriptors.MolWt(molecule)
-    asked = {
-        "What is this spectrum?": f"A tandem mass spectrum of a molecule with the formula {formula}.",
-        "Describe the molecule.": f"It has the formula {formula}, a molecular weight of {weight:.1f} g/mol and "
-        f"{rdMolDescriptors.CalcNumRings(molecule)} rings.",
-        "Which groups does it hold?": f"It holds {groups(molecule)}.",
-    }
-    messages = []
-    for index in generator.permutation(len(asked))[: generator.integers(1, 4)]:
-        question, told = list(asked.items())[index]
-        question = question if messages else f"{{soft_tokens}} {question}"
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": told}]
     return messages
 
 

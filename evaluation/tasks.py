@@ -1,5 +1,6 @@
 """Answers of a model to tasks, and their figures beside controls that have not seen its input."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -58,7 +59,8 @@ def evaluate_task(
         return texts
 
     answers = answers_to(rows, name)
-    of_systems = {MODEL: answers, WRONG_INPUT: _swapped(answers)}
+    others = _others(task, conversations)
+    of_systems = {MODEL: answers, WRONG_INPUT: [answers[i] for i in others]}
     queries = [i for i, messages in enumerate(conversations) if processor.is_query(rows[i] | {"messages": messages})]
     if len({questions[i] for i in queries}) > 1:
         read = dict(enumerate(rows)) | {i: rows[j] for i, j in zip(queries, _swapped(queries), strict=True)}
@@ -74,7 +76,7 @@ def evaluate_task(
         returned = answer(model, processor, asked, rows, batch_size, desc=f"{name}, back", **generation)
         sources = [row["source"] for row in rows]
         systems[MODEL]["round trip"] = score_reactions(returned, sources)["exact"]
-        systems[WRONG_INPUT]["round trip"] = score_reactions(_swapped(returned), sources)["exact"]
+        systems[WRONG_INPUT]["round trip"] = score_reactions([returned[i] for i in others], sources)["exact"]
     return systems
 
 
@@ -170,9 +172,23 @@ def _truth(task, row) -> str:
     return task.messages[-1]["content"].format(**row | plain)
 
 
-def _swapped(answers):
-    """Each to a row far away: neighbours may be about one molecule."""
-    return answers[len(answers) // 2 :] + answers[: len(answers) // 2]
+def _others(task, conversations) -> list[int]:
+    """For each row another one, far away: neighbours may be about one molecule. Where rows bring their own questions,
+    one that asks the same, so that the answers differ by what they are about alone."""
+    asked = [messages[-2]["content"] if task.messages is None else "" for messages in conversations]
+    times = Counter(asked)
+    alike = defaultdict(list)
+    for i, question in enumerate(asked):
+        alike[question if times[question] > 1 else ""].append(i)
+    others = [0] * len(asked)
+    for rows in alike.values():
+        for i, other in zip(rows, _swapped(rows), strict=True):
+            others[i] = other
+    return others
+
+
+def _swapped(rows):
+    return rows[len(rows) // 2 :] + rows[: len(rows) // 2]
 
 
 def _molecule(row, index) -> str:

@@ -116,6 +116,16 @@ def score_numbers(predictions: Sequence[str], references: Sequence[str]) -> pd.D
     return pd.DataFrame(lines)
 
 
+def score_lists(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
+    """Enumerations, as "an ester, a phenol and an ether": exact (the same things), and the F measure of these."""
+    lines = []
+    for predicted, truth in zip(predictions, references, strict=True):
+        named, true = (set(re.split(r", | and ", text.strip().rstrip("."))) - {""} for text in (predicted, truth))
+        f1 = 2 * len(named & true) / (len(named) + len(true)) if named else 0.0
+        lines.append({"exact": float(named == true), "f1": f1})
+    return pd.DataFrame(lines)
+
+
 def score_texts(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """exact: the same words."""
     pairs = zip(predictions, references, strict=True)
@@ -128,6 +138,7 @@ METRICS = {
     "caption": score_captions,
     "actions": score_actions,
     "number": score_numbers,
+    "list": score_lists,
     "text": score_texts,
 }
 

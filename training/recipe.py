@@ -32,7 +32,8 @@ class Recipe:
     model: where the weights come from, with
         `from`: folder or Hub name of a spec2mol model (an earlier stage), for a stage of the encoder also of a DreaMS
         model, and/or
-        `encoder`: folder or Hub name of a DreaMS model whose encoder is used, and/or
+        `encoder`: folder or Hub name of a DreaMS model whose encoder is used, beside `from` also of a spec2mol model,
+        of which all but the language model is used, and/or
         `language_model`: the same of a causal language model or an encoder-decoder, unless `from` has one, or
         `tokenizer`: folder of a tokenizer, for a new model;
         `config`: fields of `Spec2MolConfig` (or `DreamsConfig`) that replace those of `from`, or describe the new
@@ -72,7 +73,8 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] = ()) -> "Recipe":
-        """Reads a YAML file. An override `arguments.max_steps=10` replaces one value.
+        """Reads a YAML file. An override `arguments.max_steps=10` replaces one value. A field that is null, or a key
+        of `model`, `data`, `condition_dropout` or `augmentation`, is as if it were not there.
 
         Raises:
             FileNotFoundError, ValueError: no such file; an unknown field or an override without `=`.
@@ -89,6 +91,9 @@ class Recipe:
             for parent in parents:
                 place = place.setdefault(parent, {})
             place[last] = yaml.safe_load(value)
+        content = _without_nulls(content)
+        for name in ("model", "data", "condition_dropout", "augmentation"):
+            content |= {name: _without_nulls(content[name])} if name in content else {}
         if unknown := set(content) - set(cls.__dataclass_fields__):
             raise ValueError(f"{path}: unknown fields {', '.join(sorted(unknown))}")
         if content.get("stage") not in STAGES:
@@ -117,25 +122,7 @@ class Recipe:
                 **parts, num_query_tokens=model.config.num_soft_tokens, characters="experts_config" in config
             )
         if source is not None:
-            head = None
-            if "encoder" in self.model:
-                head = DreamsForSequenceClassification.from_pretrained(self.model["encoder"])
-                labels = head.config.num_labels
-                head.config.num_labels, head.config.problem_type = 2, None  # Encoders have none.
-                config = config | {"encoder_config": head.config.to_dict()}
-            processor, before = Spec2MolProcessor.from_pretrained(source), Spec2MolConfig.from_pretrained(source)
-            config = Spec2MolConfig.from_dict(before.to_dict() | with_modalities(config, processor.tokenizer))
-            model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
-            if config.experts_config is not None and before.experts_config is None:
-                partition_neurons(model.language_model, config.experts_config.num_experts)
-            if head is not None:
-                model.model.encoder, tokens = head.dreams, model.model.fingerprint_tokens
-                if tokens is not None and labels == model.config.structure_config.fingerprint_size:
-                    tokens.classifier = head.classifier
-            processor.num_query_tokens = config.num_soft_tokens
-            features = processor.feature_extractor.to_dict() | self.model.get("feature_extractor", {})
-            processor.feature_extractor = Spec2MolFeatureExtractor.from_dict(features)
-            return model, processor
+            return self._from_model(source, config)
         tokenizer = AutoTokenizer.from_pretrained(self.model["tokenizer"])
         text = {
             "vocab_size": len(tokenizer),
@@ -150,6 +137,38 @@ class Recipe:
             feature_extractor, tokenizer, config.num_soft_tokens, is_encoder_decoder=config.is_encoder_decoder
         )
         return Spec2MolForConditionalGeneration(config), processor
+
+    def _from_model(self, source, config):
+        processor, before = Spec2MolProcessor.from_pretrained(source), Spec2MolConfig.from_pretrained(source)
+        described, features = before.to_dict(), processor.feature_extractor.to_dict()
+        head, reader, encoder = None, None, self.model.get("encoder")
+        if encoder is not None and AutoConfig.from_pretrained(encoder).model_type == "spec2mol":
+            reader = Spec2MolModel.from_pretrained(encoder)
+            spoken = {name: described[name] for name in ("text_config", "experts_config", "soft_token_id")}
+            described = reader.config.to_dict() | spoken
+            features = Spec2MolFeatureExtractor.from_pretrained(encoder).to_dict()
+        elif encoder is not None:
+            head = DreamsForSequenceClassification.from_pretrained(encoder)
+            labels = head.config.num_labels
+            head.config.num_labels, head.config.problem_type = 2, None  # Encoders have none.
+            config = config | {"encoder_config": head.config.to_dict()}
+        config = Spec2MolConfig.from_dict(described | with_modalities(config, processor.tokenizer))
+        model = Spec2MolForConditionalGeneration.from_pretrained(source, config=config)
+        if config.experts_config is not None and before.experts_config is None:
+            partition_neurons(model.language_model, config.experts_config.num_experts)
+        if reader is not None:
+            own = model.model.state_dict()  # Of another shape are words, and soft tokens of another width.
+            model.model.load_state_dict(
+                own | {n: t for n, t in reader.state_dict().items() if t.shape == own[n].shape}
+            )
+        if head is not None:
+            model.model.encoder, tokens = head.dreams, model.model.fingerprint_tokens
+            if tokens is not None and labels == model.config.structure_config.fingerprint_size:
+                tokens.classifier = head.classifier
+        processor.num_query_tokens = config.num_soft_tokens
+        features = Spec2MolFeatureExtractor.from_dict(features | self.model.get("feature_extractor", {}))
+        processor.feature_extractor = features
+        return model, processor
 
     def load_encoder(self, head: type[DreamsPreTrainedModel], task: dict[str, Any]):
         """An encoder with this head, and its feature extractor. The recipe's config overrides the fields of `task`.
@@ -178,6 +197,10 @@ class Recipe:
         model = head(DreamsConfig.from_dict(encoder.config.to_dict() | fields))
         model.dreams.load_state_dict(encoder.state_dict())
         return model, feature_extractor
+
+
+def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def with_modalities(config: dict[str, Any], tokenizer) -> dict[str, Any]:

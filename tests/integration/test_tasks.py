@@ -9,11 +9,12 @@ import pytest
 import torch
 import yaml
 
-from spec2mol import DreamsConfig, DreamsForSequenceClassification, load_model
+from spec2mol import load_model
 from spec2mol.cli.main import main as spec2mol
 from spec2mol.data.tasks import load_tasks
 from spec2mol.data.text_tokenizer import build_text_tokenizer
 from spec2mol.evaluation.tasks import MODEL, WRONG_INPUT, answer, evaluate_task, respell
+from spec2mol.saving import save_for_hub
 from spec2mol.train import main
 from tests import builders
 
@@ -195,20 +196,27 @@ class TestConversations:
         spectra = [s | {"smiles": m} for s, m in zip(builders.spectra(), builders.MOLECULES, strict=True)]
         pd.DataFrame(spectra).to_parquet(tmp_path / "spectra.parquet")
         pd.DataFrame(rows_of("smiles2text")).to_parquet(tmp_path / "molecules.parquet")
-        build = ["build-tasks", str(tmp_path / "molecules.parquet"), str(tmp_path), "--count", "20"]
-        assert spec2mol([*build, "--spectra", str(tmp_path / "spectra.parquet")]) == 0
+        for build in (["molecules.parquet", "--count", "20"], ["spectra.parquet", "--spectra"]):
+            assert spec2mol(["build-tasks", str(tmp_path / build[0]), str(tmp_path), *build[1:]]) == 0
         content = yaml.safe_load((pytestconfig.rootpath / "tasks/spectra.yaml").read_text())
         for task in content.values():
             task |= dict.fromkeys(("train", "validation"), str(tmp_path / Path(task["train"]).name))
         (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-        DreamsForSequenceClassification(DreamsConfig(**builders.ENCODER)).save_pretrained(tmp_path / "encoder")
-        overrides = [f"model.from={scimind}/model", f"model.encoder={tmp_path}/encoder", *self.files(content)]
-        overrides += [f"model.config.projector_config={builders.PROJECTOR}", "model.config.num_query_tokens=4"]
-        overrides += ["model.feature_extractor={num_peaks: 8}", *self.TINY]
+        reader = builders.model(structure_config={"fingerprint_size": 16, "hidden_size": 8, "num_tokens": 2})
+        save_for_hub(reader, builders.processor(), tmp_path / "reader")
+        overrides = [
+            f"model.from={scimind}/model",
+            f"model.encoder={tmp_path}/reader",
+            *self.files(content),
+            *self.TINY,
+        ]
         recipe = str(pytestconfig.rootpath / "recipes/spectra_small.yaml")
         main([recipe, "--output", str(tmp_path / "model"), *overrides])
 
         model, processor = load_model(str(tmp_path / "model"))
-        assert model.config.experts_config is not None and model.model.encoder is not None
-        systems = evaluate_task(model, processor, load_tasks(tmp_path / "tasks.yaml"), "spectrum", max_new_tokens=5)
+        assert model.config.experts_config is not None and processor.feature_extractor.num_peaks == 8
+        before, after = reader.model.state_dict(), model.model.state_dict()
+        changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert changed == {"projector", "fingerprint_tokens"}
+        systems = evaluate_task(model, processor, load_tasks(tmp_path / "tasks.yaml"), "groups", max_new_tokens=5)
         assert len(systems[MODEL]) == 4

@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from spec2mol.loading import load_model
+from spec2mol.loading import load_model, require_model
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -74,3 +74,11 @@ def test_weights_that_are_not_there_are_not_made_up(base, tmp_path):
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="no weights for language_model"):
         load_model(str(folder))
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "nobody/none-such"])
+def test_what_is_not_there_is_said_at_once(name, tmp_path):
+    """The second asks the Hub: unreachable or reached, there is none."""
+    with pytest.raises(FileNotFoundError, match=f"{name}: no such folder, and not from the Hub"):
+        require_model(name)
+    require_model(str(tmp_path))

@@ -22,8 +22,9 @@ def folder(tmp_path):
     pd.DataFrame({"smiles": ["OCC"]}).to_parquet(tmp_path / "held_out.parquet")
     pd.DataFrame(builders.labelled_rows()).to_parquet(tmp_path / "spectra.parquet")
     command = ["build-tasks", str(tmp_path / "molecules.parquet"), str(tmp_path / "rows"), "--count", "50"]
-    command += ["--exclude", str(tmp_path / "held_out.parquet"), "--spectra", str(tmp_path / "spectra.parquet")]
+    command += ["--exclude", str(tmp_path / "held_out.parquet")]
     assert main(command) == 0
+    assert main([*command[:1], str(tmp_path / "spectra.parquet"), *command[2:], "--spectra"]) == 0
     return tmp_path
 
 
@@ -37,25 +38,31 @@ def test_rows_of_every_kind(folder):
     assert {"Fischer esterification", "amide coupling", "saponification"} <= {row["name"] for row in forward}
     assert len(read(folder / "rows/actions_train.jsonl")) == 50
     assert len(read(folder / "rows/dialogue_train.jsonl")) == len(MOLECULES) - 1
-    spectra = pd.read_parquet(folder / "rows/spectrum_train.parquet")
-    assert len(spectra) == 4 and "formula" not in spectra  # It is asked for.
+    spectra = pd.read_parquet(folder / "rows/spectra_train.parquet").set_index("smiles")
+    assert "formula" not in spectra  # It is asked for, so the encoder must not be told.
+    aniline = spectra.loc["NC1=CC=CC=C1"]
+    assert aniline["molecular_formula"] == "C6H7N" and aniline["num_rings"] == 1
 
 
 def test_no_row_holds_an_excluded_molecule(folder):
     assert not any("CCO" in row["source"].split(".") for row in read(folder / "rows/forward_train.jsonl"))
     assert not any(row["smiles"] == "CCO" for row in read(folder / "rows/dialogue_train.jsonl"))
+    others = [smiles for smiles in builders.MOLECULES if smiles != "CCO"]
+    assert sorted(pd.read_parquet(folder / "rows/spectra_train.parquet")["smiles"]) == sorted(others)
 
 
 def test_conversations_about_spectra_and_molecules_are_read_as_tasks(folder):
+    question = {"role": "user", "content": "{soft_tokens} Which groups does it hold?"}
+    messages = [question, {"role": "assistant", "content": "{functional_groups}"}]
     tasks = {
-        "spectrum": Task(metric="caption", train=str(folder / "rows/spectrum_train.parquet")),
+        "groups": Task(metric="list", train=str(folder / "rows/spectra_train.parquet"), messages=messages),
         "dialogue": Task(metric="caption", train=str(folder / "rows/dialogue_train.jsonl")),
     }
     tool = builders.processor(chat_template=TEMPLATE)
     examples = load_task_examples(tasks, "train", tool)
-    assert examples["task"][:] == ["spectrum"] * 4 + ["dialogue"] * 6
-    assert sorted(examples["num_peaks"][:4]) == [1, 3, 5, 8] and examples["num_peaks"][4:] == [0] * 6
-    assert all(tool.soft_tokens in row["messages"][0]["content"] for row in examples.select(range(4)))
+    assert examples["task"][:] == ["groups"] * 3 + ["dialogue"] * 6
+    assert min(examples["num_peaks"][:3]) > 0 and examples["num_peaks"][3:] == [0] * 6
+    assert all(tool.soft_tokens in row["messages"][0]["content"] for row in examples.select(range(3)))
     assert None not in examples["identity"][:]
 
 

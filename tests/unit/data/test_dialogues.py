@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from spec2mol.data.dialogues import FACTS, groups, molecule_dialogue, procedure, spectrum_dialogue
+from spec2mol.data.dialogues import FACTS, groups, molecule_dialogue, procedure
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,6 @@ def test_conversations_are_questions_and_answers_in_turn():
         assert 4 <= len(messages) <= 8 and len({m["content"] for m in messages}) == len(messages)
         assert messages[0]["content"].startswith("Here is a molecule: CCO. ")
     assert molecule_dialogue("C1CC", generator) is None
-
-
-def test_a_spectrum_stands_in_the_place_of_its_molecule():
-    messages = spectrum_dialogue({"smiles": "CCO"}, np.random.default_rng(1))
-    assert messages[0]["content"].startswith("{soft_tokens} ")
-    assert not any("{soft_tokens}" in m["content"] or "CCO" in m["content"] for m in messages[1:])
-    assert spectrum_dialogue({"smiles": "C1CC"}, np.random.default_rng(1)) is None
 
 
 def test_actions_hold_what_the_procedure_says():

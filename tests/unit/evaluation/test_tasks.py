@@ -40,6 +40,19 @@ def test_the_control_has_the_same_answers_to_other_questions(parts, tmp_path):
     assert systems[WRONG_INPUT]["truth"].tolist() == systems[MODEL]["truth"].tolist()
 
 
+def test_where_rows_bring_their_questions_the_control_answers_the_same_one(parts, tmp_path):
+    asked = ["weight?", "rings?", "weight?", "once?", "rings?", "never again?"]
+    rows = [
+        {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": str(i)}]}
+        for i, question in enumerate(asked)
+    ]
+    pd.DataFrame(rows).to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
+    tasks = {"talk": Task(metric="text", validation=str(tmp_path / "rows.jsonl"))}
+    systems = evaluate_task(*parts, tasks, "talk", max_new_tokens=8)
+    answers, others = (systems[name]["answer"].tolist() for name in (MODEL, WRONG_INPUT))
+    assert others == [answers[i] for i in (2, 4, 0, 5, 1, 3)]
+
+
 def test_figures_of_molecules_that_were_not_trained_on_stand_apart():
     lines = pd.DataFrame(
         {"question": "", "truth": "", "answer": "", "molecule": list("abcd"), "exact": [1.0, 1, 0, 0]}

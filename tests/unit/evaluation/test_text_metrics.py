@@ -9,6 +9,7 @@ from spec2mol.evaluation.text_metrics import (
     METRICS,
     score_actions,
     score_captions,
+    score_lists,
     score_molecules,
     score_numbers,
     score_reactions,
@@ -114,6 +115,12 @@ def test_actions_and_texts():
     scores = score_actions(["ADD water (5 mL).", "FILTER."], ["ADD water (5 mL).", "STIR."])
     assert scores["exact"].tolist() == [1, 0] and scores["similarity"][0] == 1
     assert score_texts([" An  Ester.", "acid"], ["an ester.", "ester"])["exact"].tolist() == [1, 0]
+
+
+def test_lists_have_no_order():
+    scores = score_lists(["a phenol, an ether and an ester.", "an ester", ""], ["an ester, an ether and a phenol"] * 3)
+    assert scores["exact"].tolist() == [1, 0, 0]
+    assert scores["f1"].tolist() == [1, 0.5, 0]
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -38,6 +38,16 @@ def test_an_override_needs_a_value(recipe):
         Recipe.load(recipe, ["arguments.max_steps"])
 
 
+def test_null_takes_a_key_away(recipe):
+    """But fields of a config may be null: of an encoder, that there is none."""
+    keys = ["model.encoder=runs/a", "lora.r=4", "data.max_tokens=5", "augmentation.mz_noise=1"]
+    nulls = ["model.encoder=null", "lora=null", "data.max_tokens=null", "augmentation.mz_noise=null"]
+    loaded = Recipe.load(recipe, [*keys, *nulls, "model.config.encoder_config=null", "arguments.report_to=null"])
+    assert loaded.model == {"config": {"encoder_config": None}} and loaded.sources == []
+    assert (loaded.lora, loaded.data, loaded.augmentation) == (None, {}, {})
+    assert loaded.arguments["report_to"] is None
+
+
 def test_unknown_stages_are_an_error(recipe):
     with pytest.raises(ValueError, match="stage is 'allign'; there are .*align"):
         Recipe.load(recipe, ["stage=allign"])
@@ -101,6 +111,25 @@ def test_an_encoder_brings_the_fingerprint_that_it_expects(tmp_path):
     with torch.no_grad():
         expected = encoder.eval()(query["peaks"], query["peaks_mask"]).logits
         torch.testing.assert_close(joined.eval().model.encode(**query).fingerprint_logits, expected)
+
+
+@torch.no_grad()
+def test_a_language_model_takes_over_what_reads_spectra(tmp_path):
+    structure = {"fingerprint_size": 16, "hidden_size": 8, "num_tokens": 2}
+    reader, reads = builders.model(structure_config=structure), builders.processor()
+    reads.num_query_tokens = reader.config.num_soft_tokens
+    speaker = builders.model(seed=3, encoder=None, projector=None, condition_config=None)
+    for name, model, processor in (("reader", reader, reads), ("speaker", speaker, builders.processor())):
+        model.save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+    parts = {"from": str(tmp_path / "speaker"), "encoder": str(tmp_path / "reader")}
+    model, processor = Recipe("instruct", parts, {}, {}).load_model()
+    inputs = processor(spectra=builders.spectra(), return_tensors="pt")
+    query = {name: inputs[name] for name in reader.model.input_names if name in inputs}
+    soft_tokens = reader.model(**query).soft_tokens
+    torch.testing.assert_close(model.eval().model(**query).soft_tokens, soft_tokens, atol=1e-5, rtol=0)
+    expected = speaker(input_ids=inputs["input_ids"], soft_tokens=soft_tokens).logits
+    torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
