@@ -1,7 +1,8 @@
 """Spectra -> ranked, distinct molecules, of the formula that is known or that mass and fragments suggest.
 
 Each spectrum gets a pool of texts, from beams and samples. Without formula, the likeliest formulas share beams and
-samples, and the model is told each as if it were known.
+samples, and the model is told each as if it were known. The encoder then reads the spectrum once for each formula,
+since that says which peaks are explained.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -261,15 +262,16 @@ def pool_molecules(
     if not best:
         return [], np.zeros((0, len(FEATURES)))
     numbers, molecules, keys, likelihoods = (list(column) for column in zip(*best.values(), strict=True))
+    formulas = [molecular_formula(smiles) for smiles in molecules]
     logits = encoded.fingerprint_logits[numbers]
     features = pool_features(
         fingerprints=np.stack([morgan_fingerprint(smiles) for smiles in molecules]),
+        sizes=[sum(read_formula(formula)[0].values()) for formula in formulas],
         log_likelihoods=likelihoods,
         formula_scores=[queries[number].formula_score for number in numbers],
         predicted_bits=logits.float().sigmoid().cpu().numpy() if logits.shape[1] else None,
         match_scores=match_scores(model, processor, encoded, numbers, molecules),
     )
-    formulas = [molecular_formula(smiles) for smiles in molecules]
     return [Candidate(*of_one) for of_one in zip(molecules, keys, formulas, likelihoods, strict=True)], features
 
 

@@ -16,13 +16,12 @@ from ..evaluation.fitting import (
     honest_weights,
     label_pools,
     save_ranking,
-    with_unfitted_order,
 )
 from ..evaluation.intervals import paired_difference
 from ..evaluation.leakage import check_unseen
 from ..evaluation.report import Table, calibration_tables, to_rich
 from ..loading import load_model
-from ..ranking_spec2mol import FEATURES
+from ..ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES, evidence, weigh
 
 GAIN = "tanimoto@1"
 SHOWN = {
@@ -61,7 +60,6 @@ def run(args) -> int:
     ranking, folds = fit_ranking(labelled), cross_fit(labelled)
     unfitted, fitted = ([scored(rows, pools, track, *of) for track in TRACKS] for of in ((None, []), (ranking, folds)))
     console = Console(width=120)
-    console.print(to_rich(weights_table(ranking, labelled)))
     for track, before, after in zip(TRACKS, unfitted, fitted, strict=True):
         console.print(to_rich(quality_table(track, before, after)))
     before, after = pd.concat(unfitted), pd.concat(fitted)
@@ -70,8 +68,8 @@ def run(args) -> int:
         console.print(f"The fitted order is kept: it gains {gain} of {SHOWN[GAIN]}, over both tracks.")
     else:
         console.print(f"The order stays as it is: the fitted one gains {gain} of {SHOWN[GAIN]}, over both tracks.")
-        ranking = with_unfitted_order(ranking)
-        folds = [fold._replace(weights=with_unfitted_order(fold.weights)) for fold in folds]
+        ranking, folds = fit_ranking(labelled, DEFAULT_WEIGHTS), cross_fit(labelled, DEFAULT_WEIGHTS)
+    console.print(to_rich(weights_table(ranking, labelled)))
     for track in TRACKS:
         for table in calibration_tables(forecasts(scored(rows, pools, track, ranking, folds)))[:1]:
             console.print(to_rich(table._replace(title=f"{table.title}, track {track}")))
@@ -91,10 +89,12 @@ def scored(rows, pools, track, ranking, folds) -> pd.DataFrame:
 
 def weights_table(ranking, labelled) -> Table:
     """Of standardised features, which can be compared with each other."""
-    scales = np.concatenate([pool.features for pool in labelled]).std(0)
+    numbers = dict(zip(FEATURES, np.concatenate([pool.features for pool in labelled]).T, strict=True))
+    found = [evidence(pool.features, weigh(pool.features, ranking["order"])) for pool in labelled]
+    numbers |= dict(zip(EVIDENCE, np.concatenate(found).T, strict=True))
     rows = [
-        [name, *(f"{ranking[target][name] * scale:+.2f}" for target in ranking)]
-        for name, scale in zip(FEATURES, scales, strict=True)
+        [name, *(f"{of[name] * values.std():+.2f}" if name in of else "" for of in ranking.values())]
+        for name, values in numbers.items()
     ]
     return Table("Weights, a standard deviation of the feature each", ["", "order", "right", "close"], rows)
 

@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..ranking_spec2mol import FEATURES
+from ..ranking_spec2mol import DEFAULT_WEIGHTS, weigh
 from .evaluator import KS, Drawn, draw, for_track, score_answers, score_pools
-from .fitting import with_unfitted_order
 
 POOL_SIZES = {"half the pool": (5, 8), "four times the pool": (40, 64)}  # beams, samples
-LIKELIHOOD = {"likelihood": 0.1, "formula": 0.1}
+LIKELIHOOD = DEFAULT_WEIGHTS | {"fingerprint": 0.0}
 CONSENSUS = LIKELIHOOD | {"consensus": 10.0}
 
 
@@ -52,8 +51,7 @@ def ablate(
     told = "of the formula" if track == "formula" else "of formulas from the mass"
 
     def ranked(pools, weights=LIKELIHOOD):
-        scores = [pool.features @ [weights.get(name, 0.0) for name in FEATURES] for pool in pools]
-        order = [np.argsort(-of_pool, kind="stable")[: KS[-1]] for of_pool in scores]
+        order = [np.argsort(-weigh(pool.features, weights), kind="stable")[: KS[-1]] for pool in pools]
         answers = [[pool.candidates[i].smiles for i in best] for pool, best in zip(pools, order, strict=True)]
         return score_answers(rows, answers)
 
@@ -71,7 +69,7 @@ def ablate(
         final = "+ predicted fingerprint, without consensus"
         steps[final] = Step(score_pools(rows, drawn.pools, [None] * len(rows)), pooled, None)
     ranking = model.config.ranking
-    if ranking is not None and ranking != with_unfitted_order(ranking):
+    if ranking is not None and ranking["order"] != DEFAULT_WEIGHTS:
         steps["+ fitted weights"] = Step(score_pools(rows, drawn.pools, weights), final, None)
         final = "+ fitted weights"
     for name, (beams, samples) in POOL_SIZES.items():

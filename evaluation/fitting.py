@@ -4,7 +4,7 @@ same spectra, by cross-fitting over molecules.
 The order and the probabilities are regressions of their own. For the order it matters how the candidates of one pool
 compare: a softmax over each pool is fitted to their similarities to the truth (ListNet, Cao et al. 2007), and a
 penalty holds it near the weights that are used without a fit. For a probability it matters how often candidates like
-this one come true anywhere: a penalised logistic regression over all of them.
+this one come true anywhere: a penalised logistic regression over all of them, on few numbers, since few come true.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import nn
 from transformers.utils import cached_file
 
 from ..generation_spec2mol import Pool
-from ..ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES
+from ..ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES, evidence, weigh
 from .calibration import CLOSE
 from .metrics import exact_match, tanimoto
 
@@ -58,8 +58,11 @@ def label_pools(rows: Sequence[Mapping], pools: Sequence[Pool]) -> list[Labelled
     return labelled
 
 
-def fit_ranking(pools: Sequence[LabelledPool]) -> dict[str, dict[str, float]]:
+def fit_ranking(pools: Sequence[LabelledPool], order: Mapping | None = None) -> dict[str, dict[str, float]]:
     """Weights for `rank`. Each molecule counts as much as any other, however many pools it has.
+
+    Args:
+        order: weights of the order to keep; by default they are fitted too.
 
     Raises:
         ValueError: no pools, or only such in which nothing is right or everything is close.
@@ -68,45 +71,53 @@ def fit_ranking(pools: Sequence[LabelledPool]) -> dict[str, dict[str, float]]:
         raise ValueError("no pool to fit a ranking on: the model answered nothing")
     times, sizes = Counter(pool.molecule for pool in pools), [len(pool.features) for pool in pools]
     shares = np.repeat([1 / times[pool.molecule] for pool in pools], sizes)
-    features = np.concatenate([pool.features for pool in pools])
-    mean = np.average(features, axis=0, weights=shares)
-    scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=shares))
-    scale[scale < 1e-9] = np.inf  # What never differs has no weight.
-    x = torch.from_numpy((features - mean) / scale)
-    pool_of = torch.from_numpy(np.repeat(np.arange(len(pools)), sizes))
-    similarity = torch.from_numpy(np.concatenate([pool.tanimoto for pool in pools]))
-    right = torch.from_numpy(np.concatenate([pool.right for pool in pools]))
-    close = ((similarity >= CLOSE) | (right > 0)).double()  # Tautomers are the same, but may look different.
+    similarity = np.concatenate([pool.tanimoto for pool in pools])
+    right = np.concatenate([pool.right for pool in pools])
+    close = np.maximum(similarity >= CLOSE, right)  # Tautomers are the same, but may look different.
     for name, outcome in (("right", right), (f"of Tanimoto similarity {CLOSE}", close)):
         if outcome.min() == outcome.max():
             which = "no" if outcome.max() == 0 else "every"
             raise ValueError(f"{which} candidate is {name}: fitting a ranking takes more molecules")
+    if order is None:
+        order = _fit_order(np.concatenate([pool.features for pool in pools]), similarity, sizes, shares)
+    found = np.concatenate([evidence(pool.features, weigh(pool.features, order)) for pool in pools])
+    fitted = {name: _fit_probability(found, outcome, shares) for name, outcome in (("right", right), ("close", close))}
+    return {"order": dict(order), **fitted}
+
+
+def _fit_order(features, similarity, sizes, shares) -> dict[str, float]:
+    x, _, scale = _standardise(features, shares)
+    pool_of = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
     counts = torch.from_numpy(shares)
-    wish = _log_softmax(similarity / SHARPNESS, pool_of, len(pools)).exp()
+    wish = _log_softmax(torch.from_numpy(similarity) / SHARPNESS, pool_of, len(sizes)).exp()
 
-    def order_loss(w):
-        return -(counts * wish * _log_softmax(x @ w[:-1], pool_of, len(pools))).sum()
+    def loss(w):
+        return -(counts * wish * _log_softmax(x @ w[:-1], pool_of, len(sizes))).sum()
 
-    def logistic_loss(outcome):
-        def loss(w):
-            errors = nn.functional.binary_cross_entropy_with_logits(x @ w[:-1] + w[-1], outcome, reduction="none")
-            return (counts * errors).sum()
+    unfitted = np.array([DEFAULT_WEIGHTS[name] for name in FEATURES]) * np.where(np.isinf(scale), 0.0, scale)
+    slopes = _minimise(loss, unfitted)[:-1] / scale
+    return dict(zip(FEATURES, slopes.tolist(), strict=True))
 
-        return loss
 
-    fitted = {}
-    none = np.zeros(len(FEATURES))
-    unfitted = np.array([DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES]) * np.where(np.isinf(scale), 0.0, scale)
-    for name, loss, start in (
-        ("order", order_loss, unfitted),
-        ("right", logistic_loss(right), none),
-        ("close", logistic_loss(close), none),
-    ):
-        w = _minimise(loss, start)
-        slopes = w[:-1] / scale
-        fitted[name] = dict(zip(FEATURES, slopes.tolist(), strict=True)) | {"intercept": float(w[-1] - slopes @ mean)}
-    del fitted["order"]["intercept"]
-    return fitted
+def _fit_probability(found, outcome, shares) -> dict[str, float]:
+    x, mean, scale = _standardise(found, shares)
+    outcome, counts = torch.from_numpy(outcome), torch.from_numpy(shares)
+
+    def loss(w):
+        errors = nn.functional.binary_cross_entropy_with_logits(x @ w[:-1] + w[-1], outcome, reduction="none")
+        return (counts * errors).sum()
+
+    w = _minimise(loss, np.zeros(len(EVIDENCE)))
+    slopes = w[:-1] / scale
+    return dict(zip(EVIDENCE, slopes.tolist(), strict=True)) | {"intercept": float(w[-1] - slopes @ mean)}
+
+
+def _standardise(x, shares) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """And mean and scale; what never differs has an infinite scale, so that its weight is 0."""
+    mean = np.average(x, axis=0, weights=shares)
+    scale = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=shares))
+    scale[scale < 1e-9] = np.inf
+    return torch.from_numpy((x - mean) / scale), mean, scale
 
 
 def _log_softmax(scores, pool_of, pools):
@@ -132,8 +143,8 @@ def _minimise(loss: Callable, expected: np.ndarray) -> np.ndarray:
     return w.detach().numpy()
 
 
-def cross_fit(pools: Sequence[LabelledPool], seed: int = 0) -> list[Fold]:
-    """`FOLDS` parts of the molecules, each with the weights that the others give.
+def cross_fit(pools: Sequence[LabelledPool], order: Mapping | None = None, seed: int = 0) -> list[Fold]:
+    """`FOLDS` parts of the molecules, each with the weights that the others give; `order` as of `fit_ranking`.
 
     Raises:
         ValueError: as `fit_ranking`, and fewer molecules than folds.
@@ -144,14 +155,9 @@ def cross_fit(pools: Sequence[LabelledPool], seed: int = 0) -> list[Fold]:
     folds = []
     for part in np.array_split(np.random.default_rng(seed).permutation(molecules), FOLDS):
         held_out = set(part.tolist())
-        weights = fit_ranking([pool for pool in pools if pool.molecule not in held_out])
+        weights = fit_ranking([pool for pool in pools if pool.molecule not in held_out], order)
         folds.append(Fold(sorted(held_out), weights))
     return folds
-
-
-def with_unfitted_order(weights: Mapping) -> dict:
-    """The same probabilities, in the order of the weights that are used without a fit."""
-    return {**weights, "order": {name: DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES}}
 
 
 def save_ranking(folder: str | Path, weights: Mapping, folds: Sequence[Fold]):
@@ -199,5 +205,4 @@ __all__ = [
     "label_pools",
     "load_folds",
     "save_ranking",
-    "with_unfitted_order",
 ]

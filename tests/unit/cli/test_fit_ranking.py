@@ -7,7 +7,7 @@ from spec2mol import load_model, predict_molecules
 from spec2mol.chemistry_spec2mol import formula_mass, molecular_formula, precursor_mz
 from spec2mol.cli.main import main
 from spec2mol.evaluation.fitting import load_folds
-from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES
+from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -41,13 +41,13 @@ def test_fitted_weights_give_probabilities_and_an_honest_evaluation(folder, data
     assert kept != ("The order stays as it is" in shown)
 
     model, processor = load_model(str(folder))
-    assert {target: set(weights) >= set(FEATURES) for target, weights in model.config.ranking.items()} == {
-        "order": True,
-        "right": True,
-        "close": True,
+    of_answers = {*EVIDENCE, "intercept"}
+    assert {target: set(weights) for target, weights in model.config.ranking.items()} == {
+        "order": set(FEATURES),
+        "right": of_answers,
+        "close": of_answers,
     }
-    unfitted = {name: DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES}
-    assert (model.config.ranking["order"] == unfitted) != kept
+    assert (model.config.ranking["order"] == DEFAULT_WEIGHTS) != kept
     query = pd.read_parquet(data).iloc[0].to_dict()
     (candidates,) = predict_molecules(model, processor, [query])
     assert all(0 < c.probability <= c.probability_close < 1 for c in candidates)

@@ -14,37 +14,43 @@ from spec2mol.evaluation.fitting import (
     load_folds,
     save_ranking,
 )
-from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, FEATURES, rank
+from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES, evidence, rank, weigh
 
-CONSENSUS, FORMULA = (list(FEATURES).index(name) for name in ("consensus", "formula"))
+LIKELIHOOD, FORMULA = (list(FEATURES).index(name) for name in ("likelihood", "formula"))
 
 
 def pools(molecules=200, seed=0) -> list[LabelledPool]:
-    """Ten candidates each. Consensus says, in part, which are similar; formula, how likely any is right."""
+    """Ten candidates each. Likelihood says, in part, which are similar; formula, how likely any is right."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(molecules):
         features = np.zeros((10, len(FEATURES)))
-        features[:, CONSENSUS] = rng.normal(size=10)
+        features[:, LIKELIHOOD] = rng.normal(size=10)
         features[:, FORMULA] = rng.normal()
-        chance = 1 / (1 + np.exp(3 - features[:, CONSENSUS] - features[:, FORMULA]))
-        right = (rng.uniform(size=10) < chance).astype(float)
-        tanimoto = np.where(right > 0, 1.0, np.clip(0.3 + 0.1 * features[:, CONSENSUS], 0.0, 0.9))
+        right = (rng.uniform(size=10) < chance(features)).astype(float)
+        tanimoto = np.where(right > 0, 1.0, np.clip(0.3 + 0.1 * features[:, LIKELIHOOD], 0.0, 0.9))
         made.append(LabelledPool(features, tanimoto, right, f"molecule {number}"))
     return made
 
 
+def chance(features):
+    """Of being right"""
+    return 1 / (1 + np.exp(3 - features[:, LIKELIHOOD] - features[:, FORMULA]))
+
+
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_ranking(pools(2000))
+    return fit_ranking(pools(8000))
 
 
 def test_what_made_the_outcomes_is_found_again(fitted):
     right = fitted["right"]
-    assert right["consensus"] == pytest.approx(1, abs=0.1) and right["formula"] == pytest.approx(1, abs=0.1)
-    assert right["intercept"] == pytest.approx(-3, abs=0.15)
-    assert all(right[name] == 0 for name in FEATURES if name not in ("consensus", "formula"))
-    assert fitted["order"]["consensus"] > 0.1
+    assert right["likelihood"] == pytest.approx(1, abs=0.1) and right["formula"] == pytest.approx(1, abs=0.1)
+    assert right["size"] == 0  # It never differs.
+    made = pools(500, seed=2)
+    errors = [np.abs(rank(pool.features, fitted).probability - chance(pool.features)) for pool in made]
+    assert np.mean(errors) < 0.005 and np.max(errors) < 0.05
+    assert fitted["order"]["likelihood"] > DEFAULT_WEIGHTS["likelihood"]
     # What is the same for the whole pool says nothing of the order: its weight stays what it is without a fit.
     assert fitted["order"]["formula"] == pytest.approx(DEFAULT_WEIGHTS["formula"], abs=1e-3)
 
@@ -52,11 +58,14 @@ def test_what_made_the_outcomes_is_found_again(fitted):
 def test_the_weights_are_where_the_penalised_loss_is_least():
     """Its gradient is zero: the sum of errors times features, and the penalised weights."""
     made = pools(50)
-    x = np.concatenate([pool.features[:, [CONSENSUS, FORMULA]] for pool in made])
+    fitted = fit_ranking(made)
+    x = np.concatenate([evidence(pool.features, weigh(pool.features, fitted["order"])) for pool in made])
+    differs = x.std(0) > 0
+    x = x[:, differs]
     mean, scale = x.mean(0), x.std(0)
     right = np.concatenate([pool.right for pool in made])
-    weights = fit_ranking(made)["right"]
-    slopes = np.array([weights["consensus"], weights["formula"]])
+    weights = fitted["right"]
+    slopes = np.array([weights[name] for name in EVIDENCE])[differs]
     errors = 1 / (1 + np.exp(-(x @ slopes + weights["intercept"]))) - right
     assert np.abs(((x - mean) / scale).T @ errors + PENALTY * slopes * scale).max() < 1e-3
     assert abs(errors.sum()) < 1e-3
@@ -70,6 +79,20 @@ def test_probabilities_of_other_molecules_are_calibrated(fitted):
     assert all((of_one.probability_close >= of_one.probability).all() for of_one in ranking)
     best = np.mean([pool.tanimoto[of_one.scores.argmax()] for pool, of_one in zip(others, ranking, strict=True)])
     assert best > np.mean([pool.tanimoto.mean() for pool in others]) + 0.1
+
+
+def test_an_order_that_is_kept():
+    made = pools(50)
+    kept = fit_ranking(made, DEFAULT_WEIGHTS)
+    assert kept["order"] == DEFAULT_WEIGHTS and fit_ranking(made)["order"] != DEFAULT_WEIGHTS
+    assert [fold.weights["order"] for fold in cross_fit(made, DEFAULT_WEIGHTS)] == [DEFAULT_WEIGHTS] * FOLDS
+
+
+def test_the_place_is_that_of_the_order():
+    features = np.zeros((3, len(FEATURES)))
+    features[:, LIKELIHOOD] = [-5.0, -1.0, -3.0]
+    place = evidence(features, weigh(features, DEFAULT_WEIGHTS))[:, EVIDENCE.index("place")]
+    assert np.exp(place) == pytest.approx([3, 1, 2])
 
 
 def test_a_molecule_counts_once_however_many_pools_it_has():
