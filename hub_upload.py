@@ -23,6 +23,7 @@ from spec2mol.loading import load_model
 from spec2mol.spectra import load_spectra
 
 EXAMPLES = Path(__file__).parent / "examples" / "known_compounds.mgf"
+MOLECULES = ("CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C[C@H](N)C(=O)O", "CCO")
 # What an earlier upload may have left, to be loaded beside or instead of what was verified.
 STALE = ["*.py", "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "adapter_config.json"]
 
@@ -80,7 +81,9 @@ def stage_and_verify(folder: Path, staged: Path, repo_id: str, license: str | No
     print("verifying in a fresh process, offline and without spec2mol")
     source, processor = load_model(str(folder), merge=False)
     try:
-        print(verify(staged, repo_id, expect(source, processor, list(load_spectra(EXAMPLES)))))
+        reads_molecules = processor.feature_extractor.molecules is not None
+        queries = [{"smiles": smiles} for smiles in MOLECULES] if reads_molecules else list(load_spectra(EXAMPLES))
+        print(verify(staged, repo_id, expect(source, processor, queries)))
     except VerificationError as error:
         raise VerificationError(f"{error}; nothing uploaded, the staged folder is {staged}") from error
 

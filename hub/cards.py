@@ -67,6 +67,7 @@ def _card_from_records(folder, model, processor, repo_id, license):
         marker=MARKER,
         name=name,
         repo_id=repo_id,
+        reads_molecules=features.molecules,
         num_peaks=features.num_peaks,
         adducts=_code(features.adducts),
         instrument_types=_code(features.instrument_types),

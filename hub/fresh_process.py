@@ -39,17 +39,21 @@ SUSPECTS = {
 
 
 @torch.no_grad()
-def answers(processor, feature_extractor, generator, base, pretraining, spectra, molecules) -> dict:
+def answers(processor, feature_extractor, generator, base, pretraining, queries, targets) -> dict:
     """Everything that can be asked of a model, as tensors and strings.
 
     Args:
         generator, base, pretraining: what AutoModelForCausalLM, AutoModel and AutoModelForPreTraining give.
-        spectra: dicts of plain numbers, lists and strings.
-        molecules: SMILES, as many.
+        queries: spectra, or molecules where the encoder reads these: dicts of plain numbers, lists and strings.
+        targets: SMILES, as many; texts, where the language model writes text.
     """
-    features = feature_extractor(spectra, return_tensors="pt")
-    examples = processor(spectra=spectra, molecules=molecules, return_tensors="pt")
-    prompts = processor(spectra=spectra, return_tensors="pt")
+    reads = "spectra" if feature_extractor.molecules is None else "molecules"
+    writes = "molecules" if reads == "spectra" and "[C]" in processor.tokenizer.get_vocab() else "text"  # SELFIES?
+    asked, told = {reads: queries}, {writes: targets}
+    decode = processor.decode_molecules if writes == "molecules" else processor.decode_text
+    features = feature_extractor(queries, return_tensors="pt")
+    examples = processor(**asked, **told, return_tensors="pt")
+    prompts = processor(**asked, return_tensors="pt")
     generated = generator.generate(**prompts, max_new_tokens=LONGEST, do_sample=False)
     given = {
         "features": dict(features),
@@ -58,10 +62,10 @@ def answers(processor, feature_extractor, generator, base, pretraining, spectra,
         "soft_tokens": base(**features).soft_tokens,
         "logits": generator(**examples).logits,
         "generated": generated,
-        "decoded": processor.decode_molecules(generated) + processor.decode_molecules(examples["input_ids"]),
+        "decoded": decode(generated) + decode(examples["input_ids"]),
     }
-    if getattr(base.config.projector_config, "use_qformer_text_input", False):  # It compares spectra with molecules.
-        texts = processor(molecules=molecules, return_tensors="pt")
+    if getattr(base.config.projector_config, "use_qformer_text_input", False):  # It compares.
+        texts = processor(**told, return_tensors="pt")
         given["scores"] = base.score(prompts, texts)
         given["contrast_loss"] = pretraining(**features, **texts).contrast_loss
     return given
@@ -119,7 +123,7 @@ def check(name: str, expected: dict):
     names = ("AutoProcessor", "AutoFeatureExtractor", "AutoModelForCausalLM", "AutoModel", "AutoModelForPreTraining")
     parts = [loaded[auto_class] for auto_class in names]
     try:
-        given = answers(*parts, expected["spectra"], expected["molecules"])
+        given = answers(*parts, expected["queries"], expected["targets"])
     except Exception as error:
         raise Wrong(_culprit(error, "model.safetensors"), _first_line(error)) from error
     for key in sorted(expected["answers"], key=list(SUSPECTS).index):

@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
-from ..data.examples import SPECTRUM_COLUMNS
+from ..data.examples import CONFORMER_COLUMNS, SPECTRUM_COLUMNS
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration, Spec2MolForPreTraining
+from ..molecules_spec2mol import embed_conformer
 from ..processing_spec2mol import Spec2MolProcessor
 from ..saving import AUTO_MAPS
 from . import fresh_process
@@ -30,26 +31,31 @@ class VerificationError(ValueError):
 def expect(
     model: Spec2MolForConditionalGeneration,
     processor: Spec2MolProcessor,
-    spectra: Sequence[Mapping],
-    molecules: Sequence[str] | None = None,
+    queries: Sequence[Mapping],
+    targets: Sequence[str] | None = None,
 ) -> dict:
     """The questions and, in float32, the answers of `model`, as `verify` takes them.
 
     Args:
-        spectra: dicts with `mzs`, `intensities` and what else is known.
-        molecules: SMILES, as many; by default unbranched alkanes, which every SELFIES vocabulary writes.
+        queries: what the encoder reads: dicts with `mzs`, `intensities` and what else is known, or with `smiles`. A
+            conformer is made here, as another version of RDKit would make another one.
+        targets: SMILES, or texts of a language model of text, as many; by default unbranched alkanes, which every
+            vocabulary writes.
     """
     model.float().eval()
     pretraining = Spec2MolForPreTraining(model.config)
     pretraining.model = model.model
-    spectra = [{key: _plain(spectrum[key]) for key in SPECTRUM_COLUMNS if key in spectrum} for spectrum in spectra]
-    molecules = ["C" * length for length in range(1, len(spectra) + 1)] if molecules is None else list(molecules)
+    if processor.feature_extractor.molecules == "conformer":
+        queries = [query | dict(zip(CONFORMER_COLUMNS, embed_conformer(query), strict=True)) for query in queries]
+    known = (*SPECTRUM_COLUMNS, *CONFORMER_COLUMNS, "smiles")
+    queries = [{key: _plain(query[key]) for key in known if key in query} for query in queries]
+    targets = ["C" * length for length in range(1, len(queries) + 1)] if targets is None else list(targets)
     parts = processor, processor.feature_extractor, model, model.model, pretraining
     return {
-        "spectra": spectra,
-        "molecules": molecules,
+        "queries": queries,
+        "targets": targets,
         "config": sorted(model.config.to_dict()),
-        "answers": fresh_process.answers(*parts, spectra, molecules),
+        "answers": fresh_process.answers(*parts, queries, targets),
     }
 
 

@@ -22,7 +22,7 @@ from spec2mol import (
     predict_molecules,
 )
 from spec2mol.hub.fresh_process import SUSPECTS
-from spec2mol.hub.verify import run_fresh_process, verify
+from spec2mol.hub.verify import VerificationError, expect, run_fresh_process, verify
 from spec2mol.saving import save_for_hub
 from tests import builders
 
@@ -72,6 +72,26 @@ def test_hub_name(saved):
     """The Hub checks the imports of every file, a local load those of the entry files."""
     folder, expected = saved
     assert verify(folder, "someone/spec2mol-tiny", expected).startswith("the same without spec2mol: features")
+
+
+@pytest.mark.parametrize("reads", ["conformer", "graph"])
+def test_encoders_of_molecules(reads, tmp_path):
+    """They are told molecules, and write text."""
+    config = builders.conformer_config() if reads == "conformer" else builders.graph_config()
+    config.text_config.max_position_embeddings = 128
+    model = builders.randomized(Spec2MolForConditionalGeneration(config))
+    processor = builders.processor(molecules=reads)
+    processor.num_query_tokens = config.num_query_tokens
+    save_for_hub(model, processor, tmp_path / "saved")
+    expected = expect(model, processor, [{"smiles": smiles} for smiles in builders.MOLECULES])
+    assert expected["targets"] == ["C", "CC", "CCC", "CCCC"]
+    assert ("coordinates" in expected["queries"][0]) == (reads == "conformer")
+    assert ("scores" in expected["answers"]) == (reads == "conformer")  # A Q-Former compares.
+    told = verify(tmp_path / "saved", "someone/molecules-tiny", expected)
+    assert told.startswith("the same without spec2mol: features") and "decoded" in told
+    model.language_model.transformer.ln_f.weight.data *= 1.1
+    with pytest.raises(VerificationError, match="logits differ"):
+        verify(tmp_path / "saved", "someone/molecules-tiny", expect(model, processor, expected["queries"]))
 
 
 def test_all_code_ships_and_nothing_else(saved):

@@ -191,3 +191,11 @@ def test_a_card_that_the_hub_would_refuse(tmp_path, model, readme, message):
     (tmp_path / "README.md").write_text(readme)
     with pytest.raises(ValueError, match=f"README.md: its metadata {message}"):
         card(tmp_path, model)
+
+
+def test_a_model_that_reads_molecules_is_not_said_to_read_spectra(tmp_path):
+    config = builders.graph_config()
+    model = type(builders.model())(config)
+    written = model_card(tmp_path, model, builders.processor(molecules="graph"), REPO, license="cc-by-4.0").text
+    assert "their graphs go in" in written and "processor(molecules=[" in written and "evaluate-tasks" in written
+    assert "spectrum" not in written.split("## How to cite")[0] and "precursor" not in written
