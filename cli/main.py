@@ -26,6 +26,8 @@ VERBS = {
     "simulate": "simulated spectra for the structures in a file",
     "convert-dreams": "an official DreaMS checkpoint -> a folder for from_pretrained",
     "convert-unimol": "a released Uni-Mol checkpoint -> a folder for from_pretrained",
+    "convert-3d-molm": "a released checkpoint of 3D-MoLM -> a folder for from_pretrained",
+    "convert-llamo": "a released checkpoint of LLaMo -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures, or one of text from tasks",
     "build-tasks": "rows for tasks, made from molecules: reactions, actions, conversations",
     "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",
