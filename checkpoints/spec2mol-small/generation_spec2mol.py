@@ -1,10 +1,10 @@
 """Spectra -> ranked, distinct molecules, of the formula that is known or that mass and fragments suggest.
 
-Each spectrum gets a pool of samples. Without formula, the likeliest formulas share the pool, and the model is told
-each as if it were known.
+Each spectrum gets a pool of texts, from beams and samples. Without formula, the likeliest formulas share beams and
+samples, and the model is told each as if it were known. The encoder then reads the spectrum once for each formula,
+since that says which peaks are explained.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -24,10 +24,11 @@ from .chemistry_spec2mol import (
 from .formula_constraint_spec2mol import Derivations, number_of_electrons, read_formula
 from .formulas_spec2mol import rank_formulas
 from .ranking_spec2mol import FEATURES, pool_features, rank
-from .sampling_spec2mol import Query, Sample, sample_molecules
+from .sampling_spec2mol import Query, Text, write_molecules
 
 FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instruments err by less, mistakes by more
-MAX_FORMULAS = 5  # that share a pool
+NUM_BEAMS, NUM_SAMPLES = 10, 16
+MAX_FORMULAS = 5  # that share them
 MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
 
 
@@ -54,7 +55,7 @@ class Candidates(list):
 
 
 class Pool(NamedTuple):
-    """What was drawn for one spectrum.
+    """What was written for one spectrum.
 
     candidates: the distinct valid molecules, unranked and without probabilities.
     features: of `pool_features`, `(candidates, len(FEATURES))`.
@@ -85,7 +86,8 @@ def predict_molecules(
     spectra: Iterable[Mapping],
     top_k: int = 10,
     batch_size: int = 16,
-    num_samples: int = 32,
+    num_beams: int = NUM_BEAMS,
+    num_samples: int = NUM_SAMPLES,
     constrain: bool = True,
     ppm: float = 10.0,
     max_new_tokens: int = 256,
@@ -96,13 +98,13 @@ def predict_molecules(
         model: `Spec2MolForConditionalGeneration`.
         spectra: what `Spec2MolFeatureExtractor` takes, also an endless stream.
         batch_size: spectra at a time.
-        num_samples: drawn for each spectrum.
+        num_beams, num_samples: for each spectrum; the pool holds what either writes.
         constrain: candidates have the spectrum's formula, or where none is known, one of the likeliest that mass and
             fragments allow. False leaves the model free.
         ppm: largest error of precursor and peaks, where the formula is not known.
         max_new_tokens: longest SELFIES, in symbols.
     """
-    pools = draw_pools(model, processor, spectra, batch_size, num_samples, constrain, ppm, max_new_tokens)
+    pools = draw_pools(model, processor, spectra, batch_size, num_beams, num_samples, constrain, ppm, max_new_tokens)
     for pool in pools:
         yield Candidates(rank_pool(pool, model.config.ranking)[:top_k], pool.problem)
 
@@ -112,7 +114,8 @@ def draw_pools(
     processor,
     spectra: Iterable[Mapping],
     batch_size: int = 16,
-    num_samples: int = 32,
+    num_beams: int = NUM_BEAMS,
+    num_samples: int = NUM_SAMPLES,
     constrain: bool = True,
     ppm: float = 10.0,
     max_new_tokens: int = 256,
@@ -120,17 +123,17 @@ def draw_pools(
     """The pool of each spectrum in turn; arguments as of `predict_molecules`."""
     spectra = iter(spectra)
     while batch := list(islice(spectra, batch_size)):
-        plans = [plan_queries(processor, spectrum, num_samples, constrain, ppm) for spectrum in batch]
+        plans = [plan_queries(processor, spectrum, num_beams, num_samples, constrain, ppm) for spectrum in batch]
         queries = [query for asked, _ in plans for query in asked]
-        encoded, samples = EncodedQueries(*torch.empty(4, 0)), []
+        encoded, texts = EncodedQueries(*torch.empty(4, 0)), []
         if queries:
             encoded = encode_queries(model, processor, queries)
-            samples = sample_molecules(model, processor, queries, encoded.soft_tokens, max_new_tokens)
+            texts = write_molecules(model, processor, queries, encoded.soft_tokens, max_new_tokens)
         first = 0
         for asked, problem in plans:
             own = slice(first, first := first + len(asked))
             part = EncodedQueries(*(tensor[own] for tensor in encoded))
-            candidates, features = pool_molecules(model, processor, asked, samples[own], part)
+            candidates, features = pool_molecules(model, processor, asked, texts[own], part)
             yield Pool(candidates, features, part.soft_tokens, problem)
 
 
@@ -151,7 +154,7 @@ def rank_pool(pool: Pool, weights: dict | None) -> list[Candidate]:
 
 
 def plan_queries(
-    processor, spectrum, num_samples: int, constrain: bool = True, ppm: float = 10.0
+    processor, spectrum, num_beams: int, num_samples: int, constrain: bool = True, ppm: float = 10.0
 ) -> tuple[list[Query], str | None]:
     """The spectrum with its formula, or with each of the likeliest that its mass allows; none if it is no spectrum or
     the formula cannot be the molecule's. And a line on what is wrong, or None."""
@@ -160,7 +163,7 @@ def plan_queries(
         processor.feature_extractor(spectrum | {"formula": None})
     except ValueError as error:
         return [], str(error).removeprefix("spectrum 0: ")
-    free = [Query(spectrum, None, 0.0, num_samples)]
+    free = [Query(spectrum, None, 0.0, num_beams, num_samples)]
     if not constrain:
         return free, None
     if spectrum.get("formula"):
@@ -169,7 +172,7 @@ def plan_queries(
             Derivations(processor.tokenizer, [formula])
         except ValueError as error:
             return [], str(error)
-        return [Query(spectrum, formula, 0.0, num_samples)], None
+        return [Query(spectrum, formula, 0.0, num_beams, num_samples)], None
 
     try:
         ranked = rank_formulas(spectrum, ppm, MAX_FORMULAS)
@@ -184,12 +187,17 @@ def plan_queries(
         except ValueError:
             continue
         if not queries or score > np.log(MIN_FORMULA_PROBABILITY):
-            queries.append(Query(told, formula, score, 0))
+            queries.append(Query(told, formula, score, num_beams, num_samples))
     if not queries:
         return free, f"answered without formula: none fits the precursor m/z within {ppm:g} ppm"
     shares = np.exp([query.formula_score for query in queries])
-    samples = np.maximum(np.rint(num_samples * shares / shares.sum()), 1).astype(int).tolist()
-    return [query._replace(samples=n) for query, n in zip(queries, samples, strict=True)], None
+    shares /= shares.sum()
+
+    def share_out(number):
+        return np.maximum(np.rint(number * shares), min(number, 1)).astype(int).tolist()
+
+    parts = zip(queries, share_out(num_beams), share_out(num_samples), strict=True)
+    return [query._replace(beams=beams, samples=samples) for query, beams, samples in parts], None
 
 
 def molecule_formula(spectrum: Mapping) -> str:
@@ -239,34 +247,32 @@ def encode_queries(model, processor, queries: Sequence[Query]) -> EncodedQueries
 
 
 def pool_molecules(
-    model, processor, queries: Sequence[Query], samples: Sequence[Sequence[Sample]], encoded: EncodedQueries
+    model, processor, queries: Sequence[Query], texts: Sequence[Sequence[Text]], encoded: EncodedQueries
 ) -> tuple[list[Candidate], np.ndarray]:
-    """All distinct valid molecules among the samples of one spectrum's queries, each written in its likeliest way, and
+    """All distinct valid molecules among the texts of one spectrum's queries, each written in its likeliest way, and
     their features for `rank`."""
-    drawn = [(number, sample) for number, of_query in enumerate(samples) for sample in of_query]
-    times = Counter((number, sample.ids) for number, sample in drawn)
-    best = {}  # first InChIKey block -> [number of the query, SMILES, InChIKey, log likelihood, count]
-    written = dict.fromkeys(sorted(drawn, key=lambda pair: -pair[1].log_likelihood))
-    smiles = processor.decode_molecules([sample.ids for _, sample in written])
-    for (number, sample), text in zip(written, smiles, strict=True):
-        key = None if text is None else inchikey(text)
+    written = [(number, text) for number, of_query in enumerate(texts) for text in of_query]
+    written.sort(key=lambda pair: -pair[1].log_likelihood)
+    best = {}  # first InChIKey block -> number of the query, SMILES, InChIKey, log likelihood
+    molecules = processor.decode_molecules([text.ids for _, text in written])
+    for (number, text), smiles in zip(written, molecules, strict=True):
+        key = None if smiles is None else inchikey(smiles)
         if key is not None:
-            entry = best.setdefault(key[:14], [number, text, key, sample.log_likelihood, 0])
-            entry[-1] += times[number, sample.ids]
+            best.setdefault(key[:14], (number, smiles, key, text.log_likelihood))
     if not best:
         return [], np.zeros((0, len(FEATURES)))
-    numbers, texts, keys, likelihoods, counts = (list(column) for column in zip(*best.values(), strict=True))
+    numbers, molecules, keys, likelihoods = (list(column) for column in zip(*best.values(), strict=True))
+    formulas = [molecular_formula(smiles) for smiles in molecules]
     logits = encoded.fingerprint_logits[numbers]
     features = pool_features(
-        fingerprints=np.stack([morgan_fingerprint(text) for text in texts]),
-        counts=counts,
+        fingerprints=np.stack([morgan_fingerprint(smiles) for smiles in molecules]),
+        sizes=[sum(read_formula(formula)[0].values()) for formula in formulas],
         log_likelihoods=likelihoods,
         formula_scores=[queries[number].formula_score for number in numbers],
         predicted_bits=logits.float().sigmoid().cpu().numpy() if logits.shape[1] else None,
-        match_scores=match_scores(model, processor, encoded, numbers, texts),
+        match_scores=match_scores(model, processor, encoded, numbers, molecules),
     )
-    formulas = [molecular_formula(text) for text in texts]
-    return [Candidate(*of_one) for of_one in zip(texts, keys, formulas, likelihoods, strict=True)], features
+    return [Candidate(*of_one) for of_one in zip(molecules, keys, formulas, likelihoods, strict=True)], features
 
 
 @torch.inference_mode()

@@ -82,6 +82,7 @@ def embed_conformer(molecule, seed: int = 0) -> tuple[list[str], np.ndarray]:
     molecule = Chem.AddHs(read_molecule(molecule))
     parameters = ETKDGv3()
     parameters.randomSeed = seed
+    parameters.maxIterations = 10  # A few molecules would else be tried for minutes, and most of them in vain.
     with BlockLogs():
         if EmbedMolecule(molecule, parameters) != 0:
             parameters.useRandomCoords = True  # for the large and the strained

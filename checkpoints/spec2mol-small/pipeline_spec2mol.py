@@ -40,7 +40,7 @@ class SpectrumToMoleculePipeline(Pipeline):
             inputs: a spectrum, as `Spec2MolFeatureExtractor` takes it; the path of a file of spectra (str or Path); or
                 a list of either.
             batch_size: spectra at a time.
-            parameters: of `predict_molecules`, such as `top_k`, `num_samples` and `constrain`.
+            parameters: of `predict_molecules`, such as `top_k`, `num_beams` and `constrain`.
 
         Returns:
             For a spectrum its answers, best first: dicts of `Candidate`'s fields. For a file a list of those of its

@@ -1,8 +1,9 @@
-"""From a pool of samples to ranked answers: what a candidate's neighbours in the pool, the model's likelihood and its
-structure and matching heads say, with weights that `spec2mol fit-ranking` fits and stores in the config.
+"""From a pool of candidates to ranked answers: what the model's likelihood, its structure and matching heads and a
+candidate's neighbours in the pool say, with weights that `spec2mol fit-ranking` fits and stores in the config.
 
-Consensus, the mean similarity of a candidate to all samples, is the choice of least Bayes risk (Kumar and Byrne 2004)
-with Tanimoto similarity as the gain and the samples as the posterior.
+Candidates count by their likelihood, not by how often they were drawn, which says nothing of those that beams find.
+Consensus, the expected similarity of a candidate to the truth if the pool held it, is the choice of least Bayes risk
+(Kumar and Byrne 2004) with Tanimoto similarity as the gain.
 """
 
 from collections.abc import Sequence
@@ -11,17 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 FEATURES = {
-    "likelihood": "log likelihood of the candidate, less the log of the sum over the pool",
-    "frequency": "log of its share of the samples",
-    "consensus": "its mean Tanimoto similarity to the samples",
-    "agreement": "mean consensus of the samples, the same for the whole pool",
+    "likelihood": "log likelihood of the candidate",
+    "size": "log of its number of heavy atoms",
+    "consensus": "its mean Tanimoto similarity to the pool, each candidate weighted by its likelihood",
     "fingerprint": "Tanimoto similarity of its fingerprint with the one that encoder or structure head predicts",
     "structure": "log likelihood of its fingerprint to that prediction, less the log of the sum over the pool",
     "match": "cosine and matching odds of `model.score`, less the log of the sum over the pool",
     "formula": "log probability of its formula given mass and fragments; 0 where the formula is known",
 }
-# Without fitted weights
-DEFAULT_WEIGHTS = {"likelihood": 0.1, "frequency": 1.0, "consensus": 10.0, "fingerprint": 10.0}
+# Of the order, without fitted weights
+DEFAULT_WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {"likelihood": 0.1, "fingerprint": 10.0, "formula": 0.1}
+# What probabilities are made of: how sure the model is of the text, for its length, and the order of the candidates.
+# Likeness to the predicted fingerprint compares candidates well, but is high, too, in some pools that are all wrong.
+EVIDENCE = ("likelihood", "size", "formula", "place")
 
 
 class Ranking(NamedTuple):
@@ -42,7 +45,7 @@ def tanimoto_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def pool_features(
     fingerprints: np.ndarray,
-    counts: Sequence[int],
+    sizes: Sequence[int],
     log_likelihoods: Sequence[float],
     formula_scores: Sequence[float],
     predicted_bits: np.ndarray | None = None,
@@ -52,19 +55,18 @@ def pool_features(
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.
-        counts: how many samples each one is.
+        sizes: numbers of heavy atoms.
         log_likelihoods, formula_scores: in nats.
         predicted_bits: probabilities, `(candidates, bits)`.
         match_scores: of `model.score`.
     """
-    share = np.asarray(counts) / np.sum(counts)
-    consensus = tanimoto_matrix(fingerprints, fingerprints) @ share
+    log_likelihoods, formula_scores = np.asarray(log_likelihoods), np.asarray(formula_scores)
+    share = np.exp(_log_posterior(log_likelihoods + formula_scores))
     columns = dict.fromkeys(FEATURES, np.zeros(len(share))) | {
-        "likelihood": _log_posterior(log_likelihoods),
-        "frequency": np.log(share),
-        "consensus": consensus,
-        "agreement": np.full(len(share), consensus @ share),
-        "formula": np.asarray(formula_scores),
+        "likelihood": log_likelihoods,
+        "size": np.log(sizes),
+        "consensus": tanimoto_matrix(fingerprints, fingerprints) @ share,
+        "formula": formula_scores,
     }
     if predicted_bits is not None:
         bits = np.clip(predicted_bits, 1e-6, 1 - 1e-6)
@@ -81,17 +83,28 @@ def rank(features: np.ndarray, weights: dict | None) -> Ranking:
     """
     Args:
         features: of `pool_features`.
-        weights: `config.ranking`: for "order", "right" and "close" each name -> weight, for the latter two, which are
-            logistic regressions, with an "intercept"; or None.
+        weights: `config.ranking`: for "order" the weight of each feature; for "right" and "close", which are logistic
+            regressions, that of each `EVIDENCE`, and an "intercept"; or None.
     """
     if weights is None:
-        return Ranking(features @ [DEFAULT_WEIGHTS.get(name, 0.0) for name in FEATURES], None, None)
-    scores, right, close = (
-        features @ [weights[target][name] for name in FEATURES] + weights[target].get("intercept", 0.0)
-        for target in ("order", "right", "close")
-    )
-    right, close = 1 / (1 + np.exp(-right)), 1 / (1 + np.exp(-close))
+        return Ranking(weigh(features, DEFAULT_WEIGHTS), None, None)
+    scores = weigh(features, weights["order"])
+    found = evidence(features, scores)
+    logits = (found @ [of[name] for name in EVIDENCE] + of["intercept"] for of in (weights["right"], weights["close"]))
+    right, close = (1 / (1 + np.exp(-logit)) for logit in logits)
     return Ranking(scores, right, np.maximum(right, close))
+
+
+def weigh(features: np.ndarray, weights: dict) -> np.ndarray:
+    return features @ [weights[name] for name in FEATURES]
+
+
+def evidence(features: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`(candidates, len(EVIDENCE))`; place: log of the place that the scores give, from 1."""
+    place = np.zeros(len(scores))
+    place[np.argsort(-scores, kind="stable")] = np.log(np.arange(1, len(scores) + 1))
+    names = list(FEATURES)
+    return np.column_stack([features[:, [names.index(name) for name in EVIDENCE[:-1]]], place])
 
 
 def _log_posterior(scores):
@@ -99,4 +112,4 @@ def _log_posterior(scores):
     return scores - np.logaddexp.reduce(scores)
 
 
-__all__ = ["FEATURES", "Ranking", "pool_features", "rank", "tanimoto_matrix"]
+__all__ = ["EVIDENCE", "FEATURES", "Ranking", "evidence", "pool_features", "rank", "tanimoto_matrix", "weigh"]

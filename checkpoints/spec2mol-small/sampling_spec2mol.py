@@ -1,10 +1,11 @@
-"""Pools of samples of what the model writes, each of the formula that its query asks for.
+"""Pools of what the model writes to each query, of the formula that it asks for: its likeliest texts, found by beams,
+and samples.
 
 Notable:
-- The prompt of a query is read once. Rows of the batch are texts, not samples: samples that wrote the same so far
-  share their row, and part where their noise tells them to.
+- The prompt of a query is read once. Rows of the batch are texts: beams and samples that wrote the same so far share
+  their row, and part where likelihood or noise tell them to.
 - Texts that have ended leave the batch. Samples that the formula leads into a dead end go on with the texts of others
-  of their query.
+  of their query; the place of a beam is taken by the next best.
 - The noise of sampling is the same for every query, so that answers depend neither on the batch nor on chance.
 """
 
@@ -23,15 +24,17 @@ ROOM = 32  # tokens by which the cache grows
 
 class Query(NamedTuple):
     """What the model is asked: a spectrum as the feature extractor takes it, the formula that the answers must have
-    (with the molecule's charge; None for any), the log probability of that formula, and how many samples to draw."""
+    (with the molecule's charge; None for any), the log probability of that formula, and how many beams to follow and
+    samples to draw."""
 
     spectrum: dict
     formula: str | None
     formula_score: float
+    beams: int
     samples: int
 
 
-class Sample(NamedTuple):
+class Text(NamedTuple):
     """SELFIES symbols, and their log likelihood with the end behind them, without the constraint (natural log)."""
 
     ids: tuple[int, ...]
@@ -90,10 +93,10 @@ class RoomyLayer(DynamicLayer):
 
 
 @torch.inference_mode()
-def sample_molecules(
+def write_molecules(
     model, processor, queries: Sequence[Query], soft_tokens: torch.Tensor, max_new_tokens: int = 256
-) -> list[list[Sample]]:
-    """For each query those of its samples that came to an end."""
+) -> list[list[Text]]:
+    """For each query the distinct texts that came to an end."""
     tokenizer, forbidden = processor.tokenizer, model.generation_config.suppress_tokens
     end_id = tokenizer.eos_token_id
     prompt = torch.tensor(processor.prompt, device=model.device).expand(len(queries), -1)
@@ -105,46 +108,56 @@ def sample_molecules(
     derivations = Derivations(tokenizer, [query.formula for query in queries])
     ids = np.zeros((len(queries), longest), np.int64)
     likelihood = np.zeros(len(queries))
+    query_of = np.arange(len(queries))
     # Of each sample
     counts = [query.samples for query in queries]
-    owner = np.repeat(np.arange(len(queries)), counts)
+    owner = np.repeat(query_of, counts)
     number = np.concatenate([np.arange(n) for n in counts])
     row = owner.copy()
     running, dead = np.ones(len(owner), bool), np.zeros(len(owner), bool)
+    # Rows that are beams; of each query, how many, and the likelihoods of as many texts, the best that have ended
+    widths = np.array([query.beams for query in queries])
+    beams = np.flatnonzero(widths)
+    ended = np.full((len(queries), widths.max()), -np.inf)
 
-    pools = [[] for _ in queries]
+    pools = [{} for _ in queries]  # symbols -> log likelihood
     for step in range(longest):
         log_p = output.logits[:, -1].float().log_softmax(-1)
         log_p[:, forbidden] = -torch.inf
         vocabulary = log_p.shape[1]
+        allowed = derivations.constrain(log_p)
         # The largest of log p plus Gumbel noise is a sample from p. That of a sample depends on its number alone.
         noise = torch.from_numpy(np.random.default_rng(step).gumbel(size=(max(counts), vocabulary))).float()
         samples = np.flatnonzero(running)
-        scores = derivations.constrain(log_p)[row[samples]] + noise[number[samples]].to(log_p.device)
-        chosen = scores.argmax(-1).cpu().numpy()
+        chosen = (allowed[row[samples]] + noise[number[samples]].to(log_p.device)).argmax(-1).cpu().numpy()
+        # What is written next: row and token in one number
+        drawn = row[samples] * vocabulary + chosen
+        found = _follow_beams(beams, allowed, likelihood, query_of, widths, ended, end_id)
+        texts = np.unique(np.concatenate([drawn, found]))
+
         log_p = log_p.double().cpu().numpy()
-        for sample in samples[chosen == end_id]:
-            text = row[sample]
-            log_likelihood = likelihood[text] + log_p[text, end_id]
-            pools[owner[sample]].append(Sample(tuple(ids[text, :step].tolist()), float(log_likelihood)))
+        parents, tokens = np.divmod(texts, vocabulary)
+        for text in parents[tokens == end_id]:
+            pools[query_of[text]][tuple(ids[text, :step].tolist())] = float(likelihood[text] + log_p[text, end_id])
         running[samples] = chosen != end_id
-        if not running.any():
+        texts, parents, tokens = (of_text[tokens != end_id] for of_text in (texts, parents, tokens))
+        if not len(texts):
             break
 
-        samples, chosen = samples[chosen != end_id], chosen[chosen != end_id]
-        texts, text = np.unique(row[samples] * vocabulary + chosen, return_inverse=True)
-        parents, tokens = np.divmod(texts, vocabulary)
         place, origin = _place(parents)
-        row[samples] = place[text]
+        samples, drawn = samples[chosen != end_id], drawn[chosen != end_id]
+        row[samples] = place[np.searchsorted(texts, drawn)]
+        beams = place[np.searchsorted(texts, found[found % vocabulary != end_id])]
         read = np.empty_like(tokens)
         read[place] = tokens
-        derivations, ids = derivations.select(origin), ids[origin]
+        derivations, ids, query_of = derivations.select(origin), ids[origin], query_of[origin]
         derivations.advance(read)
         ids[:, step] = read
         likelihood = likelihood[origin] + log_p[origin, read]
         dead[samples] = derivations.phase[row[samples]] == DEAD
         running &= ~dead
-        if not running.any():
+        beams = beams[derivations.phase[beams] != DEAD]
+        if not running.any() and not len(beams):
             break
         if step % REVIVAL == 0:
             _revive(running, dead, row, owner, number)
@@ -152,7 +165,31 @@ def sample_molecules(
         output = model(
             input_ids=torch.from_numpy(read)[:, None].to(model.device), past_key_values=cache, use_cache=True
         )
-    return pools
+    return [[Text(*entry) for entry in pool.items()] for pool in pools]
+
+
+def _follow_beams(beams, allowed, likelihood, query_of, widths, ended, end_id):
+    """What beam search writes next, row and token in one number: of each query the likeliest that go on, and those
+    that end among the likeliest of all, which enter `ended`; none less likely than all of these."""
+    best, tokens = allowed[torch.from_numpy(beams)].topk(min(widths.max() + 1, allowed.shape[1]))
+    score = (likelihood[beams, None] + best.double().cpu().numpy()).ravel()
+    text = (beams[:, None] * allowed.shape[1] + tokens.cpu().numpy()).ravel()
+    query = query_of[beams].repeat(best.shape[1])
+    order = np.lexsort((-score, query))
+    order = order[score[order] > ended[query[order], widths[query[order]] - 1]]
+    ends = (text % allowed.shape[1] == end_id)[order]
+
+    def first(order):
+        """Of each query as many as it has beams."""
+        asked = query[order]
+        return np.arange(len(order)) - np.searchsorted(asked, asked) < widths[asked]
+
+    ending = order[first(order) & ends]
+    for i in ending:
+        of_query = ended[query[i]]
+        of_query[:] = np.sort(np.append(of_query, score[i]))[:0:-1]
+    going = order[~ends]
+    return text[np.concatenate([ending, going[first(going)]])]
 
 
 def _place(parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,4 +213,4 @@ def _revive(running, dead, row, owner, number):
     dead[:] = False
 
 
-__all__ = ["Query", "RoomyLayer", "Sample", "sample_molecules"]
+__all__ = ["Query", "RoomyLayer", "Text", "write_molecules"]
