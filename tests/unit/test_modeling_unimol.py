@@ -104,6 +104,23 @@ def test_padding_never_changes_results(model, conformers):
         torch.testing.assert_close(states(model, [conformer])[0], row, **TOLERANCE)
 
 
+def test_weights_of_3d_molm_read_one_token_of_padding(model, conformers):
+    """However much there is: alone as in a batch."""
+    model.config.reads_padding = True
+
+    def read(conformers):
+        with torch.no_grad():
+            output = model(**tensors(conformers))
+        pairs = zip(output.last_hidden_state, output.attention_mask.bool(), strict=True)
+        return [states[mask] for states, mask in pairs]
+
+    for conformer, states in zip(conformers, read(conformers), strict=True):
+        (alone,) = read([conformer])
+        assert len(alone) == 1
+        torch.testing.assert_close(states, alone.expand(len(states), -1), **TOLERANCE)
+    assert not torch.allclose(read(conformers[:1])[0], read(conformers[3:4])[0], atol=1e-2)
+
+
 def test_no_gradient_comes_from_padding(model, conformers):
     inputs = tensors(conformers[:2] + conformers[3:])  # water's one atom has no distances
     embedded = []
