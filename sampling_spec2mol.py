@@ -30,8 +30,8 @@ class Query(NamedTuple):
     spectrum: dict
     formula: str | None
     formula_score: float
-    beams: int
-    samples: int
+    beams: int = 0
+    samples: int = 0
 
 
 class Text(NamedTuple):

@@ -105,12 +105,12 @@ def score_molecules(
         fingerprints: Morgan, `(molecules, bits)`.
         features: `molecule_features`, computed here if they are not given.
     """
-    queries = [Query(spectrum, spectrum.get("formula"), 0.0, 0)]
+    queries = [Query(spectrum, spectrum.get("formula"), 0.0)]
     numbers, formula_scores = np.zeros(len(smiles), int), np.zeros(len(smiles))
     if not spectrum.get("formula"):
         likely = likely_formulas(spectrum, formulas, ppm)
         told = sorted(likely, key=lambda formula: -likely[formula])[:MAX_FORMULAS]
-        queries += [Query(dict(spectrum) | {"formula": formula}, formula, likely[formula], 0) for formula in told]
+        queries += [Query(dict(spectrum) | {"formula": formula}, formula, likely[formula]) for formula in told]
         numbers = np.array([told.index(formula) + 1 if formula in told else 0 for formula in formulas])
         formula_scores = np.array([likely[formula] for formula in formulas])
     encoded = encode_queries(model, processor, queries)
