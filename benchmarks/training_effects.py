@@ -11,7 +11,7 @@ means over molecules, with 95% bootstrap intervals, and of the difference to the
 - align: the loss where all conditions are told, and where only peaks and precursor m/z are;
 - represent, the formula not told: contrast of the true molecule with all others, and how often it is first.
 
-`--at 150 300 600 1200` compares the runs after so many steps each, and fits to each of them a power law,
+`--at 150 300 600 1200` compares the runs after so many steps each, as far as they went, and fits a power law to each,
 loss = a n^-b of n examples seen: how well the earlier points foretell the last one, and what ten times as many
 examples would give. The learning rate should be constant then, or the earlier points are those of runs cut short.
 """
@@ -79,21 +79,23 @@ def main():
         folder = args.output / name.replace(" ", "-").replace("/", "")
         if not (folder / "model.safetensors").exists():
             train([args.recipe, "--output", str(folder), "--resume", *common, *overrides.split()])
-        checkpoints = [folder / f"checkpoint-{step}" for step in args.at] if args.at else [last_checkpoint(folder)]
-        points[name] = [Point(examples_seen(path), figures_of(path, rows)) for path in checkpoints]
-        curves[name] = learning_curve(last_checkpoint(folder))
+        last = last_checkpoint(folder)
+        at = [path for step in args.at or () if (path := folder / f"checkpoint-{step}").exists()] or [last]
+        points[name] = [Point(examples_seen(path), figures_of(path, rows)) for path in at]
+        curves[name] = learning_curve(last)
 
     print(f"\n{len(rows)} spectra of {len(set(molecules))} molecules, {recipe.data['validation']}\n")
     labels = list(points[name][0].figures)
     print(f"| examples | variant | {' | '.join(f'{label} | difference' for label in labels)} |")
     print("|---" * (2 + 2 * len(labels)) + "|")
-    for at_once in zip(*points.values(), strict=True):
-        for name, point in zip(points, at_once, strict=True):
+    for i in range(max(map(len, points.values()))):
+        at_once = {name: of_run[i] for name, of_run in points.items() if i < len(of_run)}
+        first = next(iter(at_once.values()))
+        for name, point in at_once.items():
             cells = [f"{point.seen:,}", name]
             for label, values in point.figures.items():
                 cells.append(str(bootstrap_over_molecules(values, molecules)))
-                first = at_once[0].figures[label]
-                cells.append("" if values is first else str(paired_difference(values, first, molecules)))
+                cells.append("" if point is first else str(paired_difference(values, first.figures[label], molecules)))
             print(f"| {' | '.join(cells)} |")
     if args.at:
         print_laws(points, molecules)
@@ -167,6 +169,8 @@ def print_laws(points, molecules):
     print("\n| variant | exponent b of the loss | last point from the others | it is | with ten times the examples |")
     print("|---|---|---|---|---|")
     for name, of_run in points.items():
+        if len(of_run) < 3:
+            continue
         seen, losses = [point.seen for point in of_run], [next(iter(point.figures.values())) for point in of_run]
         exponent, tenfold = power_law(seen, losses, molecules, 10 * seen[-1])
         _, foretold = power_law(seen[:-1], losses[:-1], molecules, seen[-1])
