@@ -35,11 +35,14 @@ def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="parquet file of labelled spectra")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability from which on yes is said (0.5)")
     parser.add_argument("--batch-size", type=int, default=64, help="spectra at a time (default: 64)")
+    parser.add_argument(
+        "--limit-per-molecule", type=int, metavar="N", help="at most N random spectra of each molecule (default: all)"
+    )
     parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown file to write the table into, by section")
 
 
 def run(args) -> int:
-    rows = load_queries(args.data)
+    rows = load_queries(args.data, args.limit_per_molecule)
     unseen = check_unseen(args.model, rows)
     architectures = AutoConfig.from_pretrained(args.model).architectures or ()
     if "DreamsForSequenceClassification" in architectures:
@@ -60,7 +63,8 @@ def run(args) -> int:
 def command(args) -> list:
     """The words that give the figures again."""
     words = ["spec2mol", "evaluate-encoder", "--model", args.model, "--data", args.data]
-    return words + ([] if args.threshold == 0.5 else ["--threshold", args.threshold])
+    words += [] if args.threshold == 0.5 else ["--threshold", args.threshold]
+    return words + (["--limit-per-molecule", args.limit_per_molecule] if args.limit_per_molecule else [])
 
 
 def classification_table(args, rows) -> Table:

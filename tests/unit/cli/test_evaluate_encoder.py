@@ -73,6 +73,8 @@ def test_the_likeliest_formula():
 def test_fluorine(data, tmp_path, capsys):
     labels = {"id2label": {0: "no fluorine", 1: "fluorine"}, "label2id": {"no fluorine": 0, "fluorine": 1}}
     printed = evaluate(DreamsForSequenceClassification, fluorine, data, tmp_path, capsys, **labels)
+    command = ["evaluate-encoder", "--model", str(tmp_path), "--data", str(data), "--limit-per-molecule", "1"]
+    assert main(command) == 0 and "4 spectra of 4 molecules" in capsys.readouterr().out
     assert "with peaks 1.000 1.000" in printed  # precision, recall
 
 
