@@ -172,8 +172,10 @@ def read_rows(path: str) -> Dataset:
 
 
 def only_rows(dataset: Dataset, only: Mapping[str, Sequence]) -> Dataset:
-    """Those that have in each column one of the values given for it."""
+    """Those that have in each column one of the values given for it; without the column they have None."""
     for column, values in only.items():
+        if column not in dataset.column_names and None in values:
+            continue
         dataset = dataset.filter(lambda value, kept=frozenset(values): value in kept, input_columns=column)
     return dataset
 

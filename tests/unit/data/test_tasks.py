@@ -139,3 +139,14 @@ def test_the_molecule_of_a_row_may_stand_in_another_column(tmp_path):
     examples = load_task_examples({"forward": task}, "train", tool)
     batch = Spec2MolCollator(tool)(examples.to_list())
     assert batch["atoms_mask"].sum(1).tolist() == [7, 2]  # both reactants are one graph
+
+
+def test_rows_of_a_file_without_the_column_are_taken_where_none_is_a_value(lines, table):
+    messages = [{"role": "user", "content": "{soft_tokens}"}, {"role": "assistant", "content": "[C]"}]
+    task = Task(metric="text", train=[lines, table], messages=messages, only={"fold": ["a", None]})
+    assert len(task_rows(task, "train")) == 3 + len(MOLECULES)
+    task.train = table
+    assert len(task_rows(task, "train")) == len(MOLECULES)
+    task.only = {"fold": ["a"]}
+    with pytest.raises(ValueError, match="fold"):
+        task_rows(task, "train")
