@@ -8,7 +8,8 @@ Notable:
   has a spelling in it, and what a symbol does is known when it is read.
 - A symbol is allowed if bounds on atoms, charge, bonds and unsaturation do not rule out that the formula can still be
   reached. These bounds are necessary, not sufficient: a derivation may still end up dead. It then gets the unknown
-  token and the end, which decode to no molecule.
+  token and the end, which decode to no molecule. (A further bound, on the bonds still missing at bracket atoms, was
+  tried: it spares so few derivations that it is not there.)
 - All rows advance together in numpy; there is no Python loop over rows or tokens.
 
 Bookkeeping of hydrogens: with valence V, bond orders B between heavy atoms, N heavy atoms and H hydrogens,
