@@ -76,6 +76,7 @@ def test_fluorine(data, tmp_path, capsys):
     command = ["evaluate-encoder", "--model", str(tmp_path), "--data", str(data), "--limit-per-molecule", "1"]
     assert main(command) == 0 and "4 spectra of 4 molecules" in capsys.readouterr().out
     assert "with peaks 1.000 1.000" in printed  # precision, recall
+    assert "always said 0.500 1.000" in printed
 
 
 def test_similarity(data, tmp_path, capsys):
