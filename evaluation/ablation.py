@@ -6,10 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..generation_spec2mol import NUM_BEAMS
 from ..ranking_spec2mol import DEFAULT_WEIGHTS, weigh
 from .evaluator import KS, Drawn, draw, for_track, score_answers, score_pools
 
-POOL_SIZES = {"half the pool": (5, 8), "four times the pool": (40, 64)}  # beams, samples
+POOL_SIZES = {  # beams, samples
+    "10 beams": (10, 0),
+    "10 beams and 16 samples": (10, 16),
+    "16 samples beside": (NUM_BEAMS, 16),
+    "four times the beams": (4 * NUM_BEAMS, 0),
+}
 LIKELIHOOD = DEFAULT_WEIGHTS | {"fingerprint": 0.0}
 CONSENSUS = LIKELIHOOD | {"consensus": 10.0}
 
@@ -32,13 +38,13 @@ def ablate(
     weights: Sequence[Mapping | None],
     molecules: int | None = None,
 ) -> dict[str, Step]:
-    """By likelihood: beams and samples, free and of the formula that is known or that the mass suggests, and both in
-    one pool. This pool ranked also by how alike its candidates are; instead by the predicted fingerprint; then with
-    the fitted weights if these change the order, which is what `predict_molecules` does. Other sizes of the pool.
+    """By likelihood: beams and as many samples, free and of the formula that is known or that the mass suggests. The
+    beams ranked also by how alike they are; instead by the predicted fingerprint; then with the fitted weights if these
+    change the order, which is what `predict_molecules` does. Other pools.
 
     Args:
         rows: of `load_queries`.
-        drawn: their pools, of beams and samples, as `predict_molecules` draws them.
+        drawn: their pools, as `predict_molecules` draws them.
         weights: of the ranking, for each row.
         molecules: take the spectra of so many random ones of the molecules; by default of all.
     """
@@ -56,12 +62,12 @@ def ablate(
         return score_answers(rows, answers)
 
     steps = {}
-    for bound, constrain in (("free", False), (told, True)):
-        for name, size in {"beams": {"num_samples": 0}, "samples": {"num_beams": 0}}.items():
-            other = draw(model, processor, queries, desc=f"{track}, {name}, {bound}", constrain=constrain, **size)
-            against = f"{name}, free" if constrain else ""
-            steps[f"{name}, {bound}"] = Step(ranked(other.pools), against, other.seconds)
-    pooled = f"beams and samples, {told}"
+    samples = {"num_beams": 0, "num_samples": NUM_BEAMS}
+    for name, size, constrain in (("beams", {}, False), ("samples", samples, False), ("samples", samples, True)):
+        bound, against = (told, f"{name}, free") if constrain else ("free", "")
+        other = draw(model, processor, queries, desc=f"{track}, {name}, {bound}", constrain=constrain, **size)
+        steps[f"{name}, {bound}"] = Step(ranked(other.pools), against, other.seconds)
+    pooled = f"beams, {told}"
     steps[pooled] = Step(ranked(drawn.pools), f"samples, {told}", drawn.seconds)
     steps["+ consensus"] = Step(ranked(drawn.pools, CONSENSUS), pooled, None)
     final = pooled

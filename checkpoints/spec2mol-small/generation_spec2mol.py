@@ -27,7 +27,7 @@ from .ranking_spec2mol import FEATURES, pool_features, rank
 from .sampling_spec2mol import Query, Text, write_molecules
 
 FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instruments err by less, mistakes by more
-NUM_BEAMS, NUM_SAMPLES = 10, 16
+NUM_BEAMS, NUM_SAMPLES = 30, 0  # for a given time, more beams find better molecules than samples beside them
 MAX_FORMULAS = 5  # that share them
 MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
 

@@ -29,16 +29,17 @@ def test_the_ranked_pool_is_what_predict_molecules_answers(trained, rows, steps)
     assert list(steps) == [
         "beams, free",
         "samples, free",
-        "beams, of the formula",
         "samples, of the formula",
-        "beams and samples, of the formula",
+        "beams, of the formula",
         "+ consensus",
-        "the same, half the pool",
-        "the same, four times the pool",
+        "the same, 10 beams",
+        "the same, 10 beams and 16 samples",
+        "the same, 16 samples beside",
+        "the same, four times the beams",
     ]
     for step, options in (
-        ("beams and samples, of the formula", {}),
-        ("the same, half the pool", {"num_beams": 5, "num_samples": 8}),
+        ("beams, of the formula", {}),
+        ("the same, 10 beams and 16 samples", {"num_beams": 10, "num_samples": 16}),
     ):
         expected = [[c.smiles for c in answers] for answers in predict_molecules(*trained, rows, top_k=10, **options)]
         assert steps[step].frame["answers"].tolist() == expected
@@ -46,7 +47,7 @@ def test_the_ranked_pool_is_what_predict_molecules_answers(trained, rows, steps)
 
 
 def test_the_constraint_is_the_only_difference_between_free_samples_and_those_of_the_formula(trained, rows, steps):
-    free = predict_molecules(*trained, rows, num_beams=0, constrain=False)
+    free = predict_molecules(*trained, rows, num_beams=0, num_samples=30, constrain=False)
     assert [set(ranked) for ranked in steps["samples, free"].frame["answers"]] == [{c.smiles for c in a} for a in free]
     told = [i for i, query in enumerate(rows) if query["formula"]]
     for step in ("samples, of the formula", "beams, of the formula"):
