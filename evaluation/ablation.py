@@ -38,9 +38,9 @@ def ablate(
     weights: Sequence[Mapping | None],
     molecules: int | None = None,
 ) -> dict[str, Step]:
-    """By likelihood: beams and as many samples, free and of the formula that is known or that the mass suggests. The
-    beams ranked also by how alike they are; instead by the predicted fingerprint; then with the fitted weights if these
-    change the order, which is what `predict_molecules` does. Other pools.
+    """By likelihood: beams and as many samples, free and of the formula that is known or that the mass suggests.
+    These beams ranked also by how alike they are; instead by the predicted fingerprint; then with fitted weights if
+    these change the order, which is what `predict_molecules` does. Other pools.
 
     Args:
         rows: of `load_queries`.
