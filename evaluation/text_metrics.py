@@ -104,15 +104,16 @@ def score_actions(predictions: Sequence[str], references: Sequence[str]) -> pd.D
 
 
 def score_numbers(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
-    """The first number of each answer: valid (there is one), absolute_error (NaN without one, so it is the mean over
-    valid answers, to be read beside their share)."""
+    """The first number of each answer: valid (there is one, below 1e15: what has more digits is a model repeating itself),
+    absolute_error (NaN without one, so it is the mean over valid answers, to be read beside their share)."""
     lines = []
     for predicted, truth in zip(predictions, references, strict=True):
         found, expected = NUMBER.search(predicted), NUMBER.search(truth)
         if expected is None:
             raise ValueError(f"no number in the reference {truth!r}")
-        error = abs(float(found[0]) - float(expected[0])) if found else np.nan
-        lines.append({"valid": float(found is not None), "absolute_error": error})
+        valid = found is not None and abs(float(found[0])) < 1e15
+        error = abs(float(found[0]) - float(expected[0])) if valid else np.nan
+        lines.append({"valid": float(valid), "absolute_error": error})
     return pd.DataFrame(lines)
 
 

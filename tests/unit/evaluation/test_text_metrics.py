@@ -107,7 +107,7 @@ def test_numbers():
 
 
 def test_no_number_at_all_has_no_error():
-    figures = summarise_scores(score_numbers(["none"], ["3"]), ["a"])
+    figures = summarise_scores(score_numbers(["none", "9" * 80], ["3", "3"]), ["a", "b"])
     assert figures["valid"].mean == 0 and np.isnan(figures["absolute_error"].mean)
 
 
