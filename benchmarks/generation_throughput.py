@@ -2,11 +2,11 @@
 
     python benchmarks/generation_throughput.py --data ../shared/data/massbank/val.parquet
 
-Ways of writing beams and samples of the formula that is given and ranking what is valid, timed in turns, so that what
-else runs on the machine slows all of them alike:
+Ways of searching for molecules of the formula that is given with as many beams, and ranking what is valid, timed in
+turns, so that what else runs on the machine slows all of them alike:
 
-- naive: `model.generate` for one spectrum after the other, with beams and then with samples, and a logits processor
-  that reads each text from its start at each step. Slow, so on every few spectra;
+- naive: `model.generate(num_beams=...)` for one spectrum after the other, with a logits processor that reads each text
+  from its start at each step. Slow, so on every few spectra;
 - incremental: the same with `FormulaConstraint`, which reads one more symbol of all texts at once;
 - batched: `predict_molecules`, on spectra of similar mass;
 - batched bf16: the same with the language model in bfloat16.
@@ -33,6 +33,7 @@ from spec2mol import load_model, predict_molecules
 from spec2mol import sampling_spec2mol as sampling
 from spec2mol.data.examples import SPECTRUM_COLUMNS
 from spec2mol.formula_constraint_spec2mol import Derivations, FormulaConstraint
+from spec2mol.generation_spec2mol import NUM_BEAMS
 from spec2mol.loading import DEFAULT_MODEL
 
 TOP_K = 10
@@ -81,8 +82,7 @@ def main():
             )
             seconds[variant] += time.perf_counter() - start
 
-    made_of = f"{generation.NUM_BEAMS} beams and {generation.NUM_SAMPLES} samples"
-    print(f"{args.model}: top {TOP_K} of {made_of} for spectra of {args.data.name}, formula given")
+    print(f"{args.model}: top {TOP_K} of {NUM_BEAMS} beams for spectra of {args.data.name}, formula given")
     print(f"{args.threads} threads, torch {torch.__version__}; batches of {args.batch_size} spectra\n")
     print(f"{'':14}{'spectra':>8}{'s/spectrum':>12}{'spectra/s':>11}{'answers each':>14}{'peak memory, MiB':>18}")
     speed = {variant: len(answers[variant]) / seconds[variant] for variant in VARIANTS}
@@ -120,46 +120,43 @@ def read_spectra(path: Path, limit: int) -> list[dict]:
 
 def answer(variant: str, model, processor, spectra) -> list:
     if variant.startswith("batched"):
-        return list(predict_molecules(model, processor, spectra, TOP_K, len(spectra)))
+        return list(predict_molecules(model, processor, spectra, TOP_K, len(spectra), NUM_BEAMS, 0))
     return [answer_plainly(variant, model, processor, spectrum) for spectrum in spectra]
 
 
 def answer_plainly(variant, model, processor, spectrum) -> list:
-    queries, _ = generation.plan_queries(processor, spectrum, generation.NUM_BEAMS, generation.NUM_SAMPLES)
+    queries, _ = generation.plan_queries(processor, spectrum, NUM_BEAMS, 0)
     if not queries:
         return []
     (query,) = queries
+    if variant == "naive":
+        constraint = NaiveConstraint(processor.tokenizer, query.formula)
+    else:
+        constraint = FormulaConstraint(processor.tokenizer, [query.formula])
     inputs = processor(spectra=[spectrum], return_tensors="pt")
-    texts = set()
-    for options in (
-        {"num_beams": query.beams, "num_return_sequences": query.beams, "length_penalty": 0.0},
-        {"do_sample": True, "num_return_sequences": query.samples},
-    ):
-        if variant == "naive":
-            constraint = NaiveConstraint(processor.tokenizer, query.formula)
-        else:
-            constraint = FormulaConstraint(processor.tokenizer, [query.formula])
-        texts |= write_plainly(model, processor, inputs, logits_processor=[constraint], **options)
-    encoded = generation.encode_queries(model, processor, [query])
-    candidates, features = generation.pool_molecules(model, processor, [query], [list(texts)], encoded)
-    pool = generation.Pool(candidates, features, encoded.soft_tokens, None)
-    return generation.rank_pool(pool, model.config.ranking)[:TOP_K]
-
-
-def write_plainly(model, processor, inputs, **options) -> set[sampling.Text]:
-    output = model.generate(**inputs, output_logits=True, return_dict_in_generate=True, **options)
+    output = model.generate(
+        **inputs,
+        logits_processor=[constraint],
+        num_beams=NUM_BEAMS,
+        num_return_sequences=NUM_BEAMS,
+        length_penalty=0.0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
     ids = output.sequences[:, inputs["input_ids"].shape[1] :]
+    steps = torch.arange(ids.shape[1])
     log_p = torch.stack(output.logits, 1).log_softmax(-1)  # (rows, tokens, vocabulary)
-    if "num_beams" in options:  # A beam may have been another row before.
-        steps = torch.arange(ids.shape[1])
-        log_p = log_p[output.beam_indices[:, steps], steps]
+    log_p = log_p[output.beam_indices[:, steps], steps]  # A beam may have been another row before.
     scores = log_p.gather(2, ids[..., None])[..., 0].double()
-    texts, end = set(), processor.tokenizer.eos_token_id
+    pool, end = [], processor.tokenizer.eos_token_id
     for row, likelihoods in zip(ids.tolist(), scores.tolist(), strict=True):
         if end in row and processor.tokenizer.unk_token_id not in row:
             length = row.index(end)
-            texts.add(sampling.Text(tuple(row[:length]), sum(likelihoods[: length + 1])))
-    return texts
+            pool.append(sampling.Text(tuple(row[:length]), sum(likelihoods[: length + 1])))
+    encoded = generation.encode_queries(model, processor, [query])
+    candidates, features = generation.pool_molecules(model, processor, [query], [pool], encoded)
+    pool = generation.Pool(candidates, features, encoded.soft_tokens, None)
+    return generation.rank_pool(pool, model.config.ranking)[:TOP_K]
 
 
 def profile(model, processor, spectra) -> dict[str, float]:

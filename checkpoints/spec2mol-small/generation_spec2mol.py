@@ -1,7 +1,7 @@
 """Spectra -> ranked, distinct molecules, of the formula that is known or that mass and fragments suggest.
 
-Each spectrum gets a pool of texts, from beams and samples. Without formula, the likeliest formulas share beams and
-samples, and the model is told each as if it were known. The encoder then reads the spectrum once for each formula,
+Each spectrum gets a pool of texts, from beams and, where asked for, samples. Without formula, the likeliest formulas
+share them, and the model is told each as if it were known. The encoder then reads the spectrum once for each formula,
 since that says which peaks are explained.
 """
 
