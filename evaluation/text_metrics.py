@@ -104,7 +104,7 @@ def score_actions(predictions: Sequence[str], references: Sequence[str]) -> pd.D
 
 
 def score_numbers(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
-    """The first number of each answer: valid (there is one, below 1e15: what has more digits is a model repeating itself),
+    """The first number of each answer: valid (there is one, below 1e15: more digits are a model repeating itself),
     absolute_error (NaN without one, so it is the mean over valid answers, to be read beside their share)."""
     lines = []
     for predicted, truth in zip(predictions, references, strict=True):
