@@ -65,9 +65,14 @@ def evaluate_task(
     if len({questions[i] for i in queries}) > 1:
         read = dict(enumerate(rows)) | {i: rows[j] for i, j in zip(queries, _swapped(queries), strict=True)}
         of_systems[SHUFFLED] = answers_to(list(read.values()), f"{name}, shuffled")
+    asked = [(rows[i], conversations[i]) for i in others]
+    losses = {MODEL: answer_losses(model, processor, conversations, rows, conversations, batch_size)}
+    losses[WRONG_INPUT] = answer_losses(model, processor, conversations, *zip(*asked, strict=True), batch_size)
     systems = {}
     for system, given in of_systems.items():
         scores = METRICS[task.metric](given, truths)
+        if system in losses:
+            scores["loss"] = losses[system]
         systems[system] = pd.concat([lines.assign(answer=given), scores], axis=1)
     if task.round_trip is not None:
         back = tasks[task.round_trip]
@@ -100,6 +105,36 @@ def answer(
         for i, text in zip(chosen, processor.decode_text(written), strict=True):
             answers[i] = text
     return answers
+
+
+@torch.no_grad()
+def answer_losses(
+    model, processor, conversations: Sequence, rows: Sequence[Mapping], asked: Sequence, batch_size: int
+) -> list[float]:
+    """Mean negative log likelihood of the last message of each conversation, nats a token, as the answer to the
+    questions of another one (`asked`) about what its row has to read; NaN for an empty one."""
+    losses, chosen = [float("nan")] * len(rows), [i for i in range(len(rows)) if conversations[i] and asked[i]]
+    for start in range(0, len(chosen), batch_size):
+        batch = chosen[start : start + batch_size]
+        told = [[*asked[i][:-1], conversations[i][-1]] for i in batch]
+        inputs = {name: torch.from_numpy(array) for name, array in processor.conversation_text(told).items()}
+        labels = inputs["labels"]
+        queries = [rows[i] | {"messages": messages} for i, messages in zip(batch, told, strict=True)]
+        if queries := [query for query in queries if processor.is_query(query)]:
+            inputs |= processor.feature_extractor(queries, return_tensors="pt")
+        logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits.float().cpu()
+        if not model.config.is_encoder_decoder:
+            logits, labels = logits[:, :-1], labels[:, 1:]
+            # Of the answers in a conversation the last: what follows the last token that is no answer.
+            places = torch.arange(labels.shape[1]).expand_as(labels)
+            ends = torch.where(labels != -100, places, -1).amax(1, keepdim=True)
+            before = torch.where((labels == -100) & (places < ends), places, -1).amax(1, keepdim=True)
+            labels = labels.masked_fill(places < before, -100)
+        loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        means = loss.sum(1) / (labels != -100).sum(1)
+        for i, mean in zip(batch, means.tolist(), strict=True):
+            losses[i] = mean
+    return losses
 
 
 def summarise_task(

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+import torch
 
 from spec2mol.data.tasks import Task
 from spec2mol.evaluation.tasks import MODEL, SHUFFLED, UNSEEN, WRONG_INPUT, evaluate_task, summarise_task
@@ -38,6 +39,25 @@ def test_the_control_has_the_same_answers_to_other_questions(parts, tmp_path):
     answers, others = (systems[name]["answer"].tolist() for name in (MODEL, WRONG_INPUT))
     assert others == answers[2:] + answers[:2]
     assert systems[WRONG_INPUT]["truth"].tolist() == systems[MODEL]["truth"].tolist()
+
+
+def test_losses_are_the_models_own_for_each_row_and_for_the_question_of_another(parts, tmp_path):
+    model, processor = parts
+    rows = [
+        [("user", "CC"), ("assistant", "C"), ("user", "O"), ("assistant", "CCO")],
+        [("user", "CCCCO"), ("assistant", "OCC"), ("user", "O"), ("assistant", "C")],
+    ]
+    spelled = [[{"role": role, "content": "".join(f"[{c}]" for c in text)} for role, text in row] for row in rows]
+    pd.DataFrame({"messages": spelled}).to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
+    tasks = {"talk": Task(metric="text", validation=str(tmp_path / "rows.jsonl"))}
+    systems = evaluate_task(model, processor, tasks, "talk", max_new_tokens=4)
+    for system, asked in ((MODEL, spelled), (WRONG_INPUT, spelled[::-1])):
+        for question, answer, loss in zip(asked, spelled, systems[system]["loss"], strict=True):
+            text = processor.conversation_text([[*question[:-1], answer[-1]]])
+            inputs = {name: torch.from_numpy(array) for name, array in text.items()}
+            length = answer[-1]["content"].count("[") + 1  # and the end
+            inputs["labels"][:, :-length] = -100
+            assert loss == pytest.approx(model(**inputs).loss.item(), abs=1e-5)
 
 
 def test_where_rows_bring_their_questions_the_control_answers_the_same_one(parts, tmp_path):
