@@ -89,6 +89,8 @@ class UniMolConfig(PreTrainedConfig):
 
     vocab_size (`int`): atom ids: `molecules_spec2mol.ATOM_SYMBOLS` and the mask of the original's pre-training.
     num_gaussians (`int`): Gaussians that a distance is described by.
+    reads_padding (`bool`): the projector reads a token of padding, not the atoms, as in the published 3D-MoLM; for its
+        weights alone.
     """
 
     model_type = "unimol"
@@ -101,6 +103,7 @@ class UniMolConfig(PreTrainedConfig):
     num_hidden_layers: int = 15
     num_attention_heads: int = 64
     num_gaussians: int = 128
+    reads_padding: bool = False
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     layer_norm_eps: float = 1e-5

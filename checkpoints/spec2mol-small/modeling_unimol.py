@@ -5,7 +5,8 @@ Notable:
 - atoms have no positions but their distances, which enter as a bias of the attention logits: so nothing changes when
   a conformer is rotated, moved or reflected (mirror images look alike), and atoms may come in any order;
 - each layer's logits, before the softmax, are the next layer's bias: pairs of atoms have a state of their own;
-- distances and Gaussians are computed in float32 whatever the dtype of the weights.
+- distances and Gaussians are computed in float32 whatever the dtype of the weights;
+- 3D-MoLM's Q-Former was trained on the states of padding, by a mask turned round. `reads_padding` is for its weights.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class UniMolModelOutput(ModelOutput):
     last_hidden_state (`(batch, tokens, hidden)`): start, atoms, end.
     hidden_states (tuple of `num_hidden_layers + 1` such tensors, on request): the embeddings, then each layer's
         output, the last one after the final LayerNorm.
-    attention_mask (`(batch, tokens)`): 1 = real token, 0 = padding.
+    attention_mask (`(batch, tokens)`): 1 = real token, 0 = padding; with `reads_padding` the other way round.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
@@ -37,12 +38,11 @@ class UniMolModelOutput(ModelOutput):
 
 
 class GaussianPairBias(nn.Module):
-    """Distances `(batch, tokens, tokens)` in Angstrom and pairs of atom ids -> bias `(batch, heads, tokens, tokens)`:
-    a scale and a shift for each ordered pair of elements, Gaussians of the result, an MLP."""
+    """Distances `(batch, tokens, tokens)` in Angstrom and ids of the ordered pairs of atoms, of the same shape -> bias
+    `(batch, heads, tokens, tokens)`: a scale and a shift for each pair, Gaussians of the result, an MLP."""
 
     def __init__(self, config: UniMolConfig):
         super().__init__()
-        self.vocab_size = config.vocab_size
         self.means = nn.Parameter(torch.empty(config.num_gaussians))
         self.stds = nn.Parameter(torch.empty(config.num_gaussians))
         self.scales = nn.Parameter(torch.empty(config.vocab_size**2))
@@ -50,8 +50,7 @@ class GaussianPairBias(nn.Module):
         self.in_proj = nn.Linear(config.num_gaussians, config.num_gaussians)
         self.out_proj = nn.Linear(config.num_gaussians, config.num_attention_heads)
 
-    def forward(self, distances, atom_ids):
-        pairs = atom_ids[:, :, None] * self.vocab_size + atom_ids[:, None, :]
+    def forward(self, distances, pairs):
         x = self.scales[pairs].float() * distances + self.shifts[pairs].float()
         std = self.stds.float().abs() + 1e-5
         gaussians = (-0.5 * ((x[..., None] - self.means.float()) / std) ** 2).exp() / ((2 * PI) ** 0.5 * std)
@@ -148,10 +147,15 @@ class UniMolModel(PreTrainedModel):
         )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         mask = (atom_ids != self.config.pad_token_id) if atoms_mask is None else atoms_mask.bool()
+        if self.config.reads_padding:  # There is some, and all of a molecule's is alike, however much.
+            atom_ids, mask = nn.functional.pad(atom_ids, (0, 1)), nn.functional.pad(mask, (0, 1))
+            coordinates = nn.functional.pad(coordinates, (0, 0, 0, 1))
         distances = torch.cdist(coordinates, coordinates, compute_mode="donot_use_mm_for_euclid_dist")
-        pair_bias = self.pair_bias(distances, atom_ids).masked_fill(~mask[:, None, None, :], -torch.inf)
+        pairs = atom_ids[:, :, None] * self.config.vocab_size + atom_ids[:, None, :]
+        known = mask[:, :, None] & mask[:, None, :]  # The original's padding lies nowhere, next to everything.
+        pair_bias = self.pair_bias(distances * known, pairs * known).masked_fill(~mask[:, None, None, :], -torch.inf)
 
-        hidden_states = self.dropout(self.embed_norm(self.embed_tokens(atom_ids)))
+        hidden_states = self.dropout(self.embed_norm(self.embed_tokens(atom_ids))) * mask[..., None]
         all_hidden_states = [hidden_states]
         for layer in self.layers:
             hidden_states, pair_bias = layer(hidden_states, pair_bias)
@@ -161,7 +165,7 @@ class UniMolModel(PreTrainedModel):
         output = UniMolModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attention_mask=mask.long(),
+            attention_mask=(~mask if self.config.reads_padding else mask).long(),
         )
         return output if return_dict else output.to_tuple()
 
