@@ -6,7 +6,7 @@ since that says which peaks are explained.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from .sampling_spec2mol import Query, Text, write_molecules
 
 FORMULA_TOLERANCE_PPM = 50.0  # between a given formula and the precursor: instruments err by less, mistakes by more
 NUM_BEAMS, NUM_SAMPLES = 30, 0  # for a given time, more beams find better molecules than samples beside them
+RESCUING_SAMPLES = 16  # where no beam came to an end: one that cannot end is drawn again
 MAX_FORMULAS = 5  # that share them
 MIN_FORMULA_PROBABILITY = 0.01  # of those beside the likeliest
 
@@ -98,7 +99,8 @@ def predict_molecules(
         model: `Spec2MolForConditionalGeneration`.
         spectra: what `Spec2MolFeatureExtractor` takes, also an endless stream.
         batch_size: spectra at a time.
-        num_beams, num_samples: for each spectrum; the pool holds what either writes.
+        num_beams, num_samples: for each spectrum; the pool holds what either writes. Where no beam comes to an end,
+            samples are drawn.
         constrain: candidates have the spectrum's formula, or where none is known, one of the likeliest that mass and
             fragments allow. False leaves the model free.
         ppm: largest error of precursor and peaks, where the formula is not known.
@@ -129,9 +131,15 @@ def draw_pools(
         if queries:
             encoded = encode_queries(model, processor, queries)
             texts = write_molecules(model, processor, queries, encoded.soft_tokens, max_new_tokens)
-        first = 0
-        for asked, problem in plans:
-            own = slice(first, first := first + len(asked))
+        ends = np.cumsum([0] + [len(asked) for asked, _ in plans]).tolist()
+        owned = [slice(*pair) for pair in pairwise(ends)]
+        unanswered = [i for own in owned if num_beams and not any(texts[own]) for i in range(own.start, own.stop)]
+        if unanswered:
+            again = [queries[i]._replace(beams=0, samples=RESCUING_SAMPLES) for i in unanswered]
+            drawn = write_molecules(model, processor, again, encoded.soft_tokens[unanswered], max_new_tokens)
+            for i, found in zip(unanswered, drawn, strict=True):
+                texts[i] = found
+        for (asked, problem), own in zip(plans, owned, strict=True):
             part = EncodedQueries(*(tensor[own] for tensor in encoded))
             candidates, features = pool_molecules(model, processor, asked, texts[own], part)
             yield Pool(candidates, features, part.soft_tokens, problem)
