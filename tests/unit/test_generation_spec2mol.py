@@ -5,6 +5,7 @@ import pytest
 import torch
 from rdkit import Chem
 
+from spec2mol import generation_spec2mol
 from spec2mol.generation_spec2mol import (
     Candidate,
     Query,
@@ -50,6 +51,21 @@ def test_batching_changes_nothing(trained):
     one = list(predict_molecules(*trained, builders.spectra(), top_k=2, batch_size=1, constrain=False))
     three = list(predict_molecules(*trained, builders.spectra(), top_k=2, batch_size=3, constrain=False))
     assert [[c.smiles for c in cs] for cs in one] == [[c.smiles for c in cs] for cs in three]
+
+
+def test_where_no_beam_comes_to_an_end_samples_answer(monkeypatch):
+    hardly_trained = builders.trained(steps=60)
+
+    def numbers_of_answers():
+        return [len(answers) for answers in predict_molecules(*hardly_trained, builders.spectra(), batch_size=3)]
+
+    monkeypatch.setattr(generation_spec2mol, "RESCUING_SAMPLES", 0)
+    of_beams = numbers_of_answers()
+    monkeypatch.undo()
+    assert 0 in of_beams and any(of_beams)
+    rescued = numbers_of_answers()
+    assert rescued.count(0) < of_beams.count(0)
+    assert all(after == before for after, before in zip(rescued, of_beams, strict=True) if before)
 
 
 def test_streams(trained):
