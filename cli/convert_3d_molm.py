@@ -7,7 +7,8 @@ from ..modeling_spec2mol import Spec2MolForConditionalGeneration
 from ..processing_spec2mol import Spec2MolProcessor
 from ..saving import save_for_hub
 from .convert_unimol import PAIR_BIAS, key_map
-from .released import check_all_taken, read_lightning, take, take_language_model
+from .released import MISSING, check_all_taken, read_lightning, take, take_language_model
+from .torch_archive import mapping
 
 # The prompt of its inference.ipynb; a message reads "QUESTION\nInput molecule: SMILES {soft_tokens}.".
 CHAT_TEMPLATE = (
@@ -39,7 +40,7 @@ def convert_3d_molm(checkpoint: Path, unimol: str, language_model: str, output: 
         FileNotFoundError, ValueError: no such file; a weight is missing, has no place or another shape.
     """
     state, hyperparameters = read_lightning(checkpoint, "blip2opt.")
-    try:
+    with mapping(checkpoint, "3D-MoLM", MISSING):
         _, num_queries, hidden_size = state["query_tokens"].size
         num_layers = 1 + max(
             int(name.split(".")[4]) for name in state if name.startswith("Qformer.bert.encoder.layer.")
@@ -77,10 +78,6 @@ def convert_3d_molm(checkpoint: Path, unimol: str, language_model: str, output: 
             )
         alpha = hyperparameters.get("lora_alpha", 32)
         take_language_model(state, "llm_model.", model.language_model, alpha)
-    except KeyError as error:
-        raise ValueError(f"{checkpoint}: {error} is missing, there or in the language model") from None
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint}: not the shapes of 3D-MoLM: {' '.join(str(error).split())}") from None
     check_all_taken(checkpoint, state)
     processor = Spec2MolProcessor.from_pretrained_parts(unimol, language_model, num_queries)
     processor.chat_template = CHAT_TEMPLATE

@@ -9,7 +9,7 @@ from ..configuration_spec2mol import DreamsConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_dreams import DreamsForPreTraining, DreamsForSpectralEmbedding, fourier_frequencies
 from ..saving import save_for_hub
-from .torch_archive import read_archive, stored_state
+from .torch_archive import mapping, read_archive, stored_state
 
 # What the port implements; the original's other switches were never published with weights.
 REQUIRED_ARGUMENTS = {
@@ -69,14 +69,10 @@ def convert_dreams(checkpoint: Path, output: Path, num_peaks: int | None = None)
         num_peaks = getattr(hyper_parameters.get("spec_preproc"), "n_highest_peaks", 60)
 
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
-    try:
+    with mapping(checkpoint, "DreaMS"):
         config = _config(state, arguments, num_peaks, checkpoint)
         model = (DreamsForSpectralEmbedding if is_embedding else DreamsForPreTraining)(config)
         model.load_state_dict(_weights(state, config, is_embedding))
-    except KeyError as error:
-        raise ValueError(f"{checkpoint}: no {error} in it") from None
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint}: not the shapes of DreaMS: {' '.join(str(error).split())}") from None
 
     save_for_hub(model, Spec2MolFeatureExtractor(num_peaks=num_peaks, conditions=False), output)
     return model

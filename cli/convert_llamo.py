@@ -12,7 +12,8 @@ from ..modeling_gin import GinModel
 from ..modeling_spec2mol import Spec2MolForConditionalGeneration
 from ..processing_spec2mol import Spec2MolProcessor
 from ..saving import save_for_hub
-from .released import check_all_taken, read_lightning, take, take_language_model
+from .released import MISSING, check_all_taken, read_lightning, take, take_language_model
+from .torch_archive import mapping
 
 GRAPH = "graph_model.molecule_node_model"
 ATTENTION = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
@@ -39,7 +40,7 @@ def convert_llamo(checkpoint: Path, language_model: str, output: Path) -> Spec2M
         FileNotFoundError, ValueError: no such file; a weight is missing, has no place or another shape.
     """
     state, hyperparameters = read_lightning(checkpoint, "mllm.")
-    try:
+    with mapping(checkpoint, "LLaMo", MISSING):
         encoder = _encoder(state)
         levels, per_level, _ = state["abstractor.query_tokens"].size
         num_motif_queries = state["abstractor.motif_query_tokens"].size[0]
@@ -65,10 +66,6 @@ def convert_llamo(checkpoint: Path, language_model: str, output: Path) -> Spec2M
         model.model.projector.load_state_dict(weights)
         alpha = hyperparameters.get("lora_alpha", 32)
         take_language_model(state, "language_model.", model.language_model, alpha)
-    except KeyError as error:
-        raise ValueError(f"{checkpoint}: {error} is missing, there or in the language model") from None
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint}: not the shapes of LLaMo: {' '.join(str(error).split())}") from None
     check_all_taken(checkpoint, state, UNUSED)
     save_for_hub(model, processor, output)
     return model

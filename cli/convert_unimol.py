@@ -6,7 +6,7 @@ from ..configuration_spec2mol import UniMolConfig
 from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
 from ..modeling_unimol import UniMolModel
 from ..saving import save_for_hub
-from .torch_archive import read_archive, stored_state
+from .torch_archive import mapping, read_archive, stored_state
 
 # Vectors here, embeddings of one row or one column there
 PAIR_BIAS = {
@@ -42,7 +42,7 @@ def convert_unimol(checkpoint: Path, output: Path) -> UniMolModel:
     arguments = vars(content["args"]) if "args" in content else {}
     if arguments.get("post_ln"):
         raise ValueError(f"{checkpoint}: post_ln=True is not supported, only post_ln=False")
-    try:
+    with mapping(checkpoint, "Uni-Mol"):
         vocab_size, hidden_size = state["embed_tokens.weight"].size
         config = UniMolConfig(
             vocab_size=vocab_size,
@@ -59,10 +59,6 @@ def convert_unimol(checkpoint: Path, output: Path) -> UniMolModel:
         for name in PAIR_BIAS:
             weights[name] = weights[name].flatten()
         model.load_state_dict(weights)
-    except KeyError as error:
-        raise ValueError(f"{checkpoint}: no {error} in it") from None
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint}: not the shapes of Uni-Mol: {' '.join(str(error).split())}") from None
     save_for_hub(model, Spec2MolFeatureExtractor(molecules="conformer", conditions=False), output)
     return model
 

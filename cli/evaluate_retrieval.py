@@ -1,7 +1,6 @@
 """`spec2mol evaluate-retrieval --model DIR --tasks FILE --task NAME`: which text belongs to a molecule, and which
 molecule to a text, by the text branch of a Q-Former."""
 
-import shlex
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from rich.console import Console
 
 from ..chemistry_spec2mol import inchikey_block
 from ..data.tasks import load_tasks, task_rows
-from ..evaluation.report import to_markdown, to_rich, write_section
+from ..evaluation.report import to_rich, write_tables
 from ..evaluation.text_retrieval import retrieval_tables, retrieve_texts
 from ..loading import load_model
 
@@ -47,6 +46,5 @@ def run(args) -> int:
         for option, default in (("limit", None), ("batch", 64), ("shortlist", 32)):
             if (value := getattr(args, option)) != default:
                 words += [f"--{option}", value]
-        command = shlex.join(map(str, words))
-        write_section(args.docs, title, "\n\n".join([f"```\n{command}\n```", *map(to_markdown, tables)]))
+        write_tables(args.docs, title, [], words, tables)
     return 0

@@ -9,6 +9,7 @@ import torch
 
 from .torch_archive import StoredTensor, read_archive, stored_state
 
+MISSING = "{} is missing, there or in the language model"
 LORA = re.compile(r"(.+)\.lora_(A|B)\.default\.weight")
 
 

@@ -3,6 +3,7 @@
 import collections
 import pickle
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,3 +104,15 @@ def stored_state(content: Any, name: str) -> dict[str, StoredTensor] | None:
         return None
     named = all(isinstance(key, str) and isinstance(value, StoredTensor) for key, value in state.items())
     return state if named else None
+
+
+@contextmanager
+def mapping(checkpoint: Path, system: str, missing: str = "no {} in it"):
+    """While weights are looked up by name and loaded: what is missing, or of another shape, becomes a ValueError that
+    names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{checkpoint}: {missing.format(error)}") from None
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint}: not the shapes of {system}: {' '.join(str(error).split())}") from None
