@@ -24,6 +24,9 @@ def add_arguments(parser):
     )
     parser.add_argument("--size", type=int, default=4000, help="of tasks: at most so many tokens (default: 4000)")
     parser.add_argument(
+        "--smiles", action="store_true", help="of tasks: digits, parentheses and dots are tokens by themselves"
+    )
+    parser.add_argument(
         "--characters", action="store_true", help="of tasks: molecules, proteins and nucleotides by character tokens"
     )
 
@@ -31,7 +34,7 @@ def add_arguments(parser):
 def run(args) -> int:
     if args.structures.suffix in (".yaml", ".yml"):
         texts = training_texts(load_tasks(args.structures))
-        tokenizer = build_text_tokenizer(texts, args.size, args.characters)
+        tokenizer = build_text_tokenizer(texts, args.size, args.characters, args.smiles)
         tokenizer.save_pretrained(args.output)
         print(f"{args.output}: {len(tokenizer)} tokens of text and SMILES")
         return 0

@@ -3,7 +3,7 @@
 import string
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from ..characters_spec2mol import add_characters
@@ -12,16 +12,21 @@ SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>
 
 
 def build_text_tokenizer(
-    texts: Iterable[str], vocab_size: int = 4000, characters: bool = False
+    texts: Iterable[str], vocab_size: int = 4000, characters: bool = False, smiles: bool = False
 ) -> PreTrainedTokenizerFast:
     """Byte-pair encoding (Sennrich et al. 2016) over characters, the same for the same texts. Words keep the space in
     front of them; every text ends with </s>. It can write printable ASCII and the characters of the texts.
 
     vocab_size: at most so many tokens.
     characters: beside these, the tokens of `characters_spec2mol`.
+    smiles: no token joins digits, parentheses or dots to anything. What one SMILES copies of another differs in ring
+        numbers and branches, and without these its tokens are the same.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    words = [pre_tokenizers.Metaspace(prepend_scheme="first")]
+    if smiles:
+        words.append(pre_tokenizers.Split(Regex(r"[0-9().]"), "isolated"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

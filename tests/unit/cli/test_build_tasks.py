@@ -78,3 +78,10 @@ def test_a_tokenizer_from_the_rows(folder):
     ids = tokenizer("Product: CCOC(C)=O \\ and {|C|}{|\\|}")["input_ids"]
     assert tokenizer.unk_token_id not in ids and ids[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Product: CCOC(C)=O \\ and {|C|}{|\\|}"
+    assert main([*command, "--smiles"]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    joined = [token for token in tokenizer.get_vocab() if len(token) > 1 and set("0123456789().") & set(token)]
+    assert joined == []
+    ids = tokenizer("Product: CC(=O)c1ccccc1.C%12", add_special_tokens=False)["input_ids"]
+    assert {"1", "(", ")", ".", "2"} <= set(tokenizer.convert_ids_to_tokens(ids))
+    assert tokenizer.decode(ids) == "Product: CC(=O)c1ccccc1.C%12"
