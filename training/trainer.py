@@ -102,6 +102,14 @@ class Spec2MolTrainer(Trainer):
         names = set(super().get_decay_parameter_names(model))
         return [name for name, parameter in model.named_parameters() if name in names and parameter.ndim > 1]
 
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args, model=None):
+        """As the Trainer's, but `optim: adafactor` takes steps in proportion to the size of each parameter, as T5 was
+        trained: its embeddings start many times as large as its queries, so that equal steps are too small for the
+        ones or too large for the others."""
+        optimizer, kwargs = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        return optimizer, kwargs | {"scale_parameter": True} if args.optim == "adafactor" else kwargs
+
     def create_scheduler(self, num_training_steps, optimizer=None):
         if self.epoch_decay == 1:
             return super().create_scheduler(num_training_steps, optimizer)

@@ -77,6 +77,23 @@ def test_the_learning_rate_may_decay_by_epoch(tmp_path):
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
 
 
+def test_the_steps_of_adafactor_are_in_proportion_to_parameters(tmp_path):
+    arguments = {"output_dir": tmp_path, "use_cpu": True, "report_to": "none", "optim": "adafactor"}
+    arguments |= {"learning_rate": 0.01, "lr_scheduler_type": "constant"}
+    model = torch.nn.ModuleList([torch.nn.Linear(4, 4, bias=False) for _ in range(2)])
+    with torch.no_grad():
+        for layer, size in zip(model, (0.01, 1.0), strict=True):
+            layer.weight.copy_(size * torch.tensor([1.0, -1.0]).repeat(4, 2))
+    before = [layer.weight.detach().clone() for layer in model]
+    trainer = Spec2MolTrainer(model, TrainingArguments(**arguments), train_dataset=[{}], eval_collator=None)
+    trainer.create_optimizer_and_scheduler(num_training_steps=1)
+    for layer in model:
+        layer.weight.grad = torch.ones(4, 4)
+    trainer.optimizer.step()
+    for layer, old, size in zip(model, before, (0.01, 1.0), strict=True):
+        torch.testing.assert_close(old - layer.weight, torch.full((4, 4), 0.01 * size), rtol=1e-4, atol=0)
+
+
 def test_only_matrices_decay(tmp_path):
     model = builders.model(Spec2MolForPreTraining)
     arguments = TrainingArguments(output_dir=tmp_path, use_cpu=True, report_to="none")
