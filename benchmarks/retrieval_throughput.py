@@ -1,4 +1,4 @@
-"""Time and memory of `spec2mol build-store`, `rank` and `search` as stores grow.
+"""Time and memory of `spec2mol build-store` and `rank` as stores grow.
 
     python benchmarks/retrieval_throughput.py --molecules ../shared/data/molecules/train.parquet \\
         --spectra ../shared/data/massbank/val.parquet
@@ -6,9 +6,6 @@
 - Building is timed on a sample of the molecules, in one process; it takes as many as there are cores.
 - Stores to rank in hold the real masses and formulas of as many molecules, and random fingerprints: what is timed does
   not depend on the bits. Queries are spectra of `--queries` molecules, their formulas not told.
-- Libraries to search hold embeddings of the spectra, repeated with noise up to the size. The search of the package,
-  a matrix product with all, is compared with FAISS's inverted lists where faiss is installed: time, and which share of
-  the ten nearest they find.
 """
 
 import argparse
@@ -26,23 +23,12 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from spec2mol.chemistry_spec2mol import formula_mass, neutral_mass
 from spec2mol.evaluation.evaluator import for_track, load_queries
-from spec2mol.loading import DEFAULT_MODEL, load_encoder, load_model
-from spec2mol.retrieval import MoleculeStore, SpectrumStore, build_molecule_store, rank_molecules
-from spec2mol.retrieval import molecules as molecule_stores
-from spec2mol.retrieval import spectra as spectrum_stores
-from spec2mol.retrieval.spectra import unit_embeddings
-from spec2mol.retrieval.store import write_store
-
-try:
-    import faiss
-except ImportError:
-    faiss = None
+from spec2mol.loading import DEFAULT_MODEL, load_model
+from spec2mol.retrieval import MoleculeStore, build_molecule_store, rank_molecules
+from spec2mol.retrieval.molecules import SCHEMA, write_molecules
 
 SIZES = (10_000, 100_000, 500_000)
 PPM = 10.0
-NEAREST = 10
-NOISE = 0.3  # length of what is added to an embedding of length 1
-LISTS, PROBED = 256, 16  # FAISS's inverted lists, and how many of them a query looks into
 
 
 def main():
@@ -61,7 +47,6 @@ def main():
     with TemporaryDirectory() as folder:
         time_building(smiles[: args.sample], Path(folder))
         time_ranking(args.model, smiles[: max(SIZES)], queries, Path(folder), rng)
-        time_search(args.model, queries, Path(folder), rng)
 
 
 def time_building(smiles, folder: Path):
@@ -84,8 +69,8 @@ def time_ranking(name, smiles, queries, folder: Path, rng):
         columns = [[smiles[i] for i in order], [str(i) for i in order], [formulas[i] for i in order], masses[order]]
         # One bit in 32 is set.
         fingerprints = np.bitwise_and.reduce(rng.integers(0, 256, (5, size, 256), np.uint8))
-        table, arrays = pa.table(columns, schema=molecule_stores.SCHEMA), {"fingerprints": fingerprints}
-        write_store(folder / "molecules", molecule_stores.KIND, table, arrays, features_of=None)
+        table, arrays = pa.table(columns, schema=SCHEMA), {"fingerprints": fingerprints}
+        write_molecules(folder / "molecules", table, arrays, features_of=None)
         del table, columns, arrays, fingerprints
         before, start = resident(), time.perf_counter()
         store = MoleculeStore(folder / "molecules")
@@ -105,49 +90,6 @@ def time_ranking(name, smiles, queries, folder: Path, rng):
             f"{np.median(found):12.0f}{np.median(ranked) * 1e3:10.1f}{np.median(cpu) * 1e3:9.1f}"
         )
     print()
-
-
-def time_search(name, queries, folder: Path, rng):
-    embed, feature_extractor = load_encoder(name)
-    vectors = unit_embeddings(embed, feature_extractor, queries)
-    modes = ["positive"] * len(queries)
-    at_once = f"{len(queries)} at once, ms"
-    print(f"{'search':>10}{'open, ms':>10}{'one at a time, ms':>20}{at_once:>18}", end="")
-    print(f"{'faiss, ms':>12}{'its index, s':>14}{'its recall':>12}")
-    for size in SIZES:
-        library = vectors[rng.integers(len(vectors), size=size)]
-        library += rng.normal(scale=NOISE / library.shape[1] ** 0.5, size=library.shape).astype(np.float32)
-        library /= np.linalg.norm(library, axis=1, keepdims=True)
-        rows = {name: [""] * size for name in spectrum_stores.SCHEMA.names} | {"precursor_mz": np.full(size, 100.0)}
-        table = pa.table(rows, schema=spectrum_stores.SCHEMA)
-        arrays = {"embeddings": library, "negative": np.zeros(size, bool)}
-        write_store(folder / "library", spectrum_stores.KIND, table, arrays, embeddings_of=None)
-        start = time.perf_counter()
-        store = SpectrumStore(folder / "library")
-        opened = time.perf_counter() - start
-        start = time.perf_counter()
-        exact, _ = store.nearest(vectors, modes, NEAREST)
-        at_once = (time.perf_counter() - start) / len(queries)
-        single = []
-        for row in range(len(queries)):
-            start = time.perf_counter()
-            store.nearest(vectors[row : row + 1], modes[:1], NEAREST)
-            single.append(time.perf_counter() - start)
-        figures = f"{size:10,}{opened * 1e3:10.1f}{np.median(single) * 1e3:20.1f}{at_once * 1e3:18.1f}"
-        if faiss is None:
-            print(f"{figures}{'not installed':>12}")
-            continue
-        start = time.perf_counter()
-        quantizer = faiss.IndexFlatIP(library.shape[1])
-        index = faiss.IndexIVFFlat(quantizer, library.shape[1], LISTS, faiss.METRIC_INNER_PRODUCT)
-        index.train(library[: 40 * LISTS])
-        index.add(library)
-        index.nprobe = PROBED
-        built, start = time.perf_counter() - start, time.perf_counter()
-        _, near = index.search(vectors, NEAREST)
-        searched = (time.perf_counter() - start) / len(queries)
-        recall = np.mean([len(set(a) & set(b)) / NEAREST for a, b in zip(exact, near, strict=True)])
-        print(f"{figures}{searched * 1e3:12.1f}{built:14.1f}{recall:12.3f}")
 
 
 def read_formula(smiles: str) -> str:

@@ -37,7 +37,9 @@ def run(args) -> int:
     embed, feature_extractor = load_encoder(args.model)
     with writer, tqdm(unit=" spectra", file=sys.stderr, disable=None) as progress:
         while batch := list(islice(reader, args.batch_size)):
-            vectors = embed(**feature_extractor(batch, return_tensors="pt")).float().numpy()
+            # A formula that is known of one spectrum may not be of another: none is used, so that all can be compared.
+            nameless = [spectrum | {"formula": None} for spectrum in batch]
+            vectors = embed(**feature_extractor(nameless, return_tensors="pt")).float().numpy()
             pairs = zip(batch, vectors, strict=True)
             writer.write(
                 [{"query": spectrum["identifier"], "embedding": vector.tolist()} for spectrum, vector in pairs]

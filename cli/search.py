@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..loading import load_encoder
 from ..retrieval import SpectrumStore, build_spectrum_store
 from ..retrieval.spectra import unit_embeddings
+from ..retrieval.store import TABLE
 from ..spectra import load_inputs
 from .output import TableWriter, print_rows
 from .predict import add_query_arguments, report_skipped
@@ -81,7 +82,7 @@ def to_rows(spectrum, hits) -> list[dict]:
 @contextmanager
 def open_library(path: Path, embed, feature_extractor):
     """A library, made for the while if the path is a file of spectra."""
-    if path.is_dir() and (path / "arrays.safetensors").is_file():
+    if (path / TABLE).is_file():
         yield SpectrumStore(path)
         return
     with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """Stores of molecules, sorted by mass."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from os import cpu_count
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from ..chemistry_spec2mol import (
@@ -19,13 +21,14 @@ from ..chemistry_spec2mol import (
     molecular_formula,
     morgan_fingerprint,
 )
-from .store import Store, weights_digest, write_store
+from .store import Store, weights_digest, write_table
 
 SCHEMA = pa.schema({"smiles": pa.string(), "inchikey": pa.string(), "formula": pa.string(), "mass": pa.float64()})
 CHUNK = 1000  # structures that a process takes at a time
 STRUCTURES_PER_WORKER = 2000  # with fewer, starting a process costs more than it saves
 FEATURE_BATCH = 64
 KIND = "molecules"
+ARRAYS = "arrays.safetensors"
 
 
 class Molecule(NamedTuple):
@@ -55,8 +58,14 @@ class Window(NamedTuple):
 
 
 class MoleculeStore(Store):
+    """Beside the table, `arrays.safetensors`: fingerprints and, perhaps, features of the molecules."""
+
     def __init__(self, folder: str | Path):
         super().__init__(folder, KIND)
+        try:
+            self._arrays = safe_open(self.folder / ARRAYS, framework="numpy")
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{folder}: no store of molecules ({error})") from None
         self._masses = self.table["mass"].combine_chunks().to_numpy(zero_copy_only=True)
 
     def check(self, model):
@@ -78,6 +87,10 @@ class MoleculeStore(Store):
         fingerprints = np.unpackbits(self.rows("fingerprints", start, stop), axis=1).astype(np.float32)
         texts = (columns[name].to_pylist() for name in ("smiles", "inchikey", "formula"))
         return Window(*texts, self._masses[start:stop], fingerprints, features)
+
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of an array, as they are in the file."""
+        return self._arrays.get_slice(name)[slice(start, stop) if start < stop else slice(0, 0)]
 
 
 def build_molecule_store(
@@ -112,8 +125,13 @@ def build_molecule_store(
     if model is not None:
         arrays["features"] = np.concatenate(list(_features(model, processor, columns[0])))
     made_by = None if model is None else weights_digest(model.model.projector)
-    write_store(folder, KIND, pa.table(columns, schema=SCHEMA), arrays, features_of=made_by)
+    write_molecules(folder, pa.table(columns, schema=SCHEMA), arrays, made_by)
     return skipped
+
+
+def write_molecules(folder: str | Path, table: pa.Table, arrays: Mapping[str, np.ndarray], features_of: str | None):
+    write_table(folder, KIND, table, features_of=features_of)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, Path(folder, ARRAYS))
 
 
 def _read_all(structures, workers) -> Iterator[Molecule | str]:

@@ -1,7 +1,11 @@
 """Libraries of spectra, and the nearest to a query by the cosine of the encoder's embeddings.
 
-The search is exact: a matrix product with all embeddings, chunk by chunk of the memory-mapped file."""
+Beside the table, which has all positive spectra before the negative ones, stands a FAISS index of the embeddings of
+each ion mode, `positive.faiss` and `negative.faiss`. It compares a query with all of them where they are few, else
+with those of the nearest inverted lists."""
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,8 +17,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ..feature_extraction_spec2mol import Spec2MolFeatureExtractor
-from .store import Store, weights_digest, write_store
+from ..feature_extraction_spec2mol import ION_MODES, Spec2MolFeatureExtractor
+from .store import Store, weights_digest, write_table
+
+if sys.platform == "darwin":  # torch and faiss bring an OpenMP each, and there the second one ends the process.
+    os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
+import faiss
 
 SCHEMA = pa.schema(
     {
@@ -26,8 +34,12 @@ SCHEMA = pa.schema(
         "precursor_mz": pa.float64(),
     }
 )
-CHUNK = 65536  # embeddings in memory at a time
 KIND = "spectra"
+EXACT_UP_TO = 10_000  # spectra of an ion mode; of more, a query is compared with a part
+NEAREST = 10
+RECALL = 0.999  # of the nearest of the library's own spectra, which makes at least 0.99 for those of other molecules
+SAMPLE = 1000  # spectra to measure it with
+MOST = 100  # hits of which about as many are found; for more, a query is compared with all spectra
 
 
 class LibraryHit(NamedTuple):
@@ -45,6 +57,13 @@ class LibraryHit(NamedTuple):
 class SpectrumStore(Store):
     def __init__(self, folder: str | Path):
         super().__init__(folder, KIND)
+        try:
+            self._indices = [faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC) for path in index_files(folder)]
+        except RuntimeError as error:
+            reason = str(error).split("Error: ")[-1].strip()
+            raise ValueError(f"{folder}: its index is missing or damaged ({reason}); build it anew") from None
+        if (count := sum(index.ntotal for index in self._indices)) != len(self):
+            raise ValueError(f"{folder}: {count} embeddings for {len(self)} spectra; build it anew")
 
     def check(self, embed: nn.Module):
         """Raises ValueError if the library's embeddings are another encoder's."""
@@ -56,20 +75,19 @@ class SpectrumStore(Store):
         these cosines, -inf where there are fewer.
 
         Args:
-            embeddings: unit vectors `(queries, size)`.
+            embeddings: unit vectors `(queries, size)`, float32.
         """
-        negative = np.array([mode == "negative" for mode in ion_modes])
-        rows = np.zeros((len(embeddings), 0), int)
-        cosines = np.zeros((len(embeddings), 0), np.float32)
-        for start in range(0, len(self), CHUNK):
-            stop = min(start + CHUNK, len(self))
-            found = embeddings @ self.rows("embeddings", start, stop).T
-            found[negative[:, None] != self.rows("negative", start, stop)] = -np.inf
-            best = np.argpartition(-found, min(top_k, found.shape[1] - 1), axis=1)[:, :top_k]
-            rows = np.concatenate([rows, best + start], axis=1)
-            cosines = np.concatenate([cosines, np.take_along_axis(found, best, axis=1)], axis=1)
-            order = np.argsort(-cosines, axis=1, kind="stable")[:, :top_k]
-            rows, cosines = np.take_along_axis(rows, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+        rows = np.zeros((len(embeddings), top_k), int)
+        cosines = np.full((len(embeddings), top_k), -np.inf, np.float32)
+        negative, first = np.array([mode == "negative" for mode in ion_modes], bool), 0
+        for number, index in enumerate(self._indices):
+            asked, exhaustive = np.flatnonzero(negative == number), None
+            if top_k > MOST and isinstance(index, faiss.IndexIVF):
+                exhaustive = faiss.SearchParametersIVF(nprobe=index.nlist)
+            similarity, found = index.search(embeddings[asked], top_k, params=exhaustive)
+            rows[asked] = first + found
+            cosines[asked] = np.where(found < 0, -np.inf, similarity)
+            first += index.ntotal
         return rows, cosines
 
     def search(self, spectra: Sequence[Mapping], embeddings: np.ndarray, top_k: int = 10) -> list[list[LibraryHit]]:
@@ -121,10 +139,53 @@ def build_spectrum_store(
             rows += [_entry(spectrum) for spectrum in batch]
             embeddings.append(unit_embeddings(embed, feature_extractor, batch))
             progress.update(len(batch))
-    negative = np.array([row["ion_mode"] == "negative" for row in rows])
-    arrays = {"embeddings": np.concatenate(embeddings), "negative": negative}
-    write_store(folder, KIND, pa.Table.from_pylist(rows, SCHEMA), arrays, embeddings_of=weights_digest(embed))
+    write_library(folder, rows, np.concatenate(embeddings), weights_digest(embed))
     return len(rows)
+
+
+def write_library(folder: str | Path, rows: Sequence[Mapping], embeddings: np.ndarray, embeddings_of: str | None):
+    """
+    Args:
+        rows: of `SCHEMA`.
+        embeddings: unit vectors `(rows, size)`, float32.
+        embeddings_of: `weights_digest` of their encoder.
+    """
+    negative = np.array([row["ion_mode"] == "negative" for row in rows])
+    order = np.argsort(negative, kind="stable")
+    table = pa.Table.from_pylist([rows[i] for i in order], SCHEMA)
+    write_table(folder, KIND, table, embeddings_of=embeddings_of)
+    for path, of_mode in zip(index_files(folder), (embeddings[~negative], embeddings[negative]), strict=True):
+        faiss.write_index(build_index(of_mode), str(path))
+
+
+def index_files(folder: str | Path) -> list[Path]:
+    return [Path(folder, f"{mode}.faiss") for mode in ION_MODES]
+
+
+def build_index(embeddings: np.ndarray) -> faiss.Index:
+    """Of unit vectors `(spectra, size)`, float32, by inner product."""
+    if len(embeddings) <= EXACT_UP_TO:
+        index = faiss.IndexFlatIP(embeddings.shape[1])
+        index.add(embeddings)
+        return index
+    lists = round(len(embeddings) ** 0.5)
+    index = faiss.index_factory(embeddings.shape[1], f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(embeddings)
+    index.add(embeddings)
+    # How many lists hold the nearest depends on the encoder and on the library, so it is measured.
+    queries = embeddings[np.random.default_rng(0).choice(len(embeddings), min(SAMPLE, len(embeddings)), replace=False)]
+    exact, _ = faiss.knn(queries, embeddings, NEAREST + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    while index.nprobe < lists and recall(index, queries, exact) < RECALL:
+        index.nprobe += 1 + index.nprobe // 4
+    return index
+
+
+def recall(index: faiss.Index, queries: np.ndarray, exact: np.ndarray) -> float:
+    """Share of the nearest, beyond the first, which is the query itself, that the index finds; `exact` are their
+    cosines `(queries, 1 + nearest)`. As near as the last of them is near enough."""
+    found, _ = index.search(queries, exact.shape[1])
+    near = (found >= exact[:, -1:] - 1e-6).sum(1)
+    return float((near - 1).mean() / (exact.shape[1] - 1))
 
 
 def _entry(spectrum) -> dict:

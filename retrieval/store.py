@@ -1,58 +1,53 @@
-"""What stores of molecules and of spectra are: a folder with a table, and arrays whose rows are those of the table.
+"""What stores of molecules and of spectra are: a folder with a table, and beside it files whose rows are those of the
+table.
 
-`table.arrow` is an Arrow file without compression, `arrays.safetensors` holds the arrays and, in its header, notes on
-what they were made from. Both are memory-mapped: opening reads their headers, a query the rows that it asks for."""
+`table.arrow` is an Arrow file without compression; the metadata of its schema hold notes on what the store was made
+from. All files are memory-mapped: opening reads their headers, a query the rows that it asks for."""
 
 import json
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from torch import nn
 
-TABLE, ARRAYS = "table.arrow", "arrays.safetensors"
+TABLE = "table.arrow"
+NOTES = b"spec2mol"
 
 
 class Store:
     """
     Args:
-        folder: written by `write_store`.
+        folder: written by `write_table`.
         kind: what its rows are, as noted there.
 
     Raises:
-        ValueError: no such store in the folder.
+        ValueError: no such store in the folder, or one of an earlier version.
     """
 
     def __init__(self, folder: str | Path, kind: str):
         self.folder = Path(folder)
         try:
             self.table = pa.ipc.open_file(pa.memory_map(str(self.folder / TABLE))).read_all()
-            self.arrays = safe_open(self.folder / ARRAYS, framework="numpy")
-            self.notes = json.loads(self.arrays.metadata()["spec2mol"])
-        except (OSError, pa.ArrowInvalid, TypeError, KeyError) as error:
+        except (OSError, pa.ArrowInvalid) as error:
             raise ValueError(f"{folder}: no store of {kind} ({error})") from None
+        if NOTES not in (self.table.schema.metadata or {}):
+            raise ValueError(f"{folder}: a store of another version of spec2mol; build it anew")
+        self.notes = json.loads(self.table.schema.metadata[NOTES])
         if self.notes["kind"] != kind:
             raise ValueError(f"{folder}: a store of {self.notes['kind']}, not of {kind}")
 
     def __len__(self) -> int:
         return self.table.num_rows
 
-    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows of an array, as they are in the file."""
-        return self.arrays.get_slice(name)[slice(start, stop) if start < stop else slice(0, 0)]
 
-
-def write_store(folder: str | Path, kind: str, table: pa.Table, arrays: Mapping[str, np.ndarray], **notes):
+def write_table(folder: str | Path, kind: str, table: pa.Table, **notes):
+    """Makes the folder too."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    table = table.replace_schema_metadata({NOTES: json.dumps({"kind": kind} | notes)})
     with pa.ipc.new_file(folder / TABLE, table.schema) as file:
         file.write_table(table)
-    metadata = {"spec2mol": json.dumps({"kind": kind} | notes)}
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS, metadata)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..chemistry_spec2mol import ADDUCTS, normalize_adduct, parse_formula
+from ..chemistry_spec2mol import ADDUCTS, normalize_adduct
 from .entry import Entry
 
 MAX_PRECURSOR_MZ = 10_000.0  # Da
@@ -23,6 +23,8 @@ _INSTRUMENTS = {
     r"|maxis|impact|synapt|xevo g2|x500|qstar",
     "Orbitrap": r"orbi|exactive|exploris|lumos|astral|itft|qft",
 }
+_ATOMS = r"(?:[A-Z][a-z]?\d*)+"
+_FORMULA = re.compile(rf"{_ATOMS}(?:\.\d*{_ATOMS})*(?:[+-]\d*)?")  # also of several parts
 _UNREADABLE_ENERGY = r"\bor\b|scaled|m/?z|k(e?)v"  # alternatives, formulas over m/z, the keV of fast atom bombardment
 
 
@@ -143,13 +145,14 @@ def read_collision_energy(fields: Fields, precursor_mz: float, instrument_type: 
     return energy if math.isfinite(energy) else None
 
 
-def read_formula(fields: Fields) -> str | None:
+def read_formula(fields: Fields) -> tuple[str | None, list[str]]:
+    """As it stands there, also of a salt or of elements that spec2mol does not know: whoever asks for it must be told.
+    None, with a remark, for what is no formula."""
     text = fields.first("formula", "molecularformula")
-    try:
-        parse_formula(text or "")
-    except ValueError:
-        return None
-    return text
+    if text is None:
+        return None, []
+    text = re.sub("[·•*]", ".", text)
+    return (text, []) if _FORMULA.fullmatch(text) else (None, ["give a formula that cannot be read: ignored"])
 
 
 def read_peaks(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
@@ -184,6 +187,7 @@ def normalize_entry(entry: Entry, fields: Fields, identifier: str) -> tuple[dict
     mzs, intensities = read_peaks(entry)
     precursor_mz = read_precursor_mz(fields)
     adduct, ion_mode, remarks = read_ion(fields)
+    formula, of_formula = read_formula(fields)
     instrument_type = read_instrument_type(fields)
     spectrum = {
         "identifier": identifier,
@@ -194,7 +198,7 @@ def normalize_entry(entry: Entry, fields: Fields, identifier: str) -> tuple[dict
         "ion_mode": ion_mode,
         "collision_energy": read_collision_energy(fields, precursor_mz, instrument_type),
         "instrument_type": instrument_type,
-        "formula": read_formula(fields),
+        "formula": formula,
         "metadata": dict(entry.fields),
     }
-    return spectrum, remarks
+    return spectrum, remarks + of_formula

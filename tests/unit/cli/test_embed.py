@@ -8,6 +8,9 @@ import torch
 from spec2mol import DreamsForSpectralEmbedding, Spec2MolFeatureExtractor, Spec2MolModel, load_spectra
 from spec2mol.cli.convert_dreams import convert_dreams
 from spec2mol.cli.main import main
+from tests import builders
+
+from .conftest import entry
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dreams_tiny"
 
@@ -42,6 +45,13 @@ def test_converted_dreams_gives_its_embedding(mgf, tmp_path):
 def test_pre_trained_dreams_gives_the_state_of_the_precursor(mgf, tmp_path):
     model = convert_dreams(FIXTURES / "ssl_model.ckpt", tmp_path / "dreams")
     assert embed(mgf(), tmp_path / "dreams", tmp_path / "x.parquet").shape == (4, model.config.hidden_size)
+
+
+def test_a_formula_does_not_matter(model_folder, mgf, tmp_path):
+    spectrum = entry(0, builders.spectra()[0])
+    told = [spectrum.replace("CHARGE", f"FORMULA={formula}\nCHARGE") for formula in ("C2H6O", "C2H7As", "C2H6O.HCl")]
+    vectors = embed(mgf(entries=[spectrum, *told]), model_folder, tmp_path / "x.parquet")
+    np.testing.assert_array_equal(vectors, vectors[:1].repeat(4, 0))
 
 
 def test_an_output_is_required(mgf, capsys):

@@ -168,14 +168,29 @@ def test_a_bad_spectrum_is_reported_and_the_rest_answered(bad, model_folder, mgf
     assert len(complaint) == 1 and complaint[0].strip().startswith("1 (bad): ")
 
 
-def test_a_formula_that_cannot_be_is_reported_and_the_rest_answered(model_folder, mgf, tmp_path, capsys):
-    water = GOOD.replace("TITLE=query 0", "TITLE=water").replace("CHARGE", "FORMULA=H2O\nCHARGE")
-    path, output = mgf(entries=[GOOD, water, GOOD]), tmp_path / "out.tsv"
+BAD_FORMULAS = {  # formula: precursor m/z as [M+H]+, what is said of it
+    "H2O": (19.0178, "no carbon"),
+    "C2H6O": (120.0, "as [M+H]+ it has m/z 47.0491, but the precursor m/z is 120.0000"),
+    "C2H6O.HCl": (47.0491, "a salt; give the formula of the part that was measured"),
+    "C8H7O": (120.0570, "an odd number of electrons, which only radicals have"),
+    "C2H7As": (106.9837, "unknown element As"),
+    "C2H6Se": (110.9707, "the vocabulary has no Se"),
+}
+
+
+def test_formulas_that_cannot_be_are_reported_and_the_rest_answered(model_folder, mgf, tmp_path, capsys):
+    bad = [
+        f"BEGIN IONS\nTITLE={formula}\nPEPMASS={mz}\nADDUCT=[M+H]+\nFORMULA={formula}\n15.0 1\nEND IONS\n"
+        for formula, (mz, _) in BAD_FORMULAS.items()
+    ]
+    path, output = mgf(entries=[GOOD, *bad, GOOD]), tmp_path / "out.tsv"
     assert main(["predict", str(path), "--model", str(model_folder), "--top-k", "1", "--output", str(output)]) == 0
     table = read(output)
-    assert list(table["query"]) == ["query 0", "water", "query 0 (2)"]
-    assert list(table["smiles"].isna()) == [False, True, False]
-    assert "water: formula H2O: no carbon" in capsys.readouterr().err.splitlines()
+    assert list(table["query"]) == ["query 0", *BAD_FORMULAS, "query 0 (2)"]
+    assert list(table["smiles"].isna()) == [False, *[True] * len(bad), False]
+    complaints = capsys.readouterr().err.splitlines()
+    for formula, (_, reason) in BAD_FORMULAS.items():
+        assert sum(line.startswith(f"{formula}: ") and reason in line for line in complaints) == 1, complaints
 
 
 def test_truncated_mzml_answers_what_is_there(model_folder, tmp_path, capsys):

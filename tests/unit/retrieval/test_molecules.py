@@ -4,8 +4,8 @@ import torch
 
 from spec2mol.chemistry_spec2mol import formula_mass, morgan_fingerprint
 from spec2mol.retrieval import MoleculeStore, build_molecule_store
-from spec2mol.retrieval.molecules import molecule_features
-from spec2mol.retrieval.store import ARRAYS, write_store
+from spec2mol.retrieval.molecules import ARRAYS, molecule_features
+from spec2mol.retrieval.store import write_table
 from tests import builders
 
 STRUCTURES = ["Nc1ccccc1", "CCO", "COC", "OCC", "not a molecule", "CCO.Cl", "[Xe]", "CC(=O)[O-]", "C[C@H](N)C(=O)O"]
@@ -80,9 +80,10 @@ def test_no_store_of_molecules(tmp_path):
         MoleculeStore(tmp_path)
     build_molecule_store(["CCO"], tmp_path / "store")
     table = MoleculeStore(tmp_path / "store").table
-    write_store(tmp_path / "other", "spectra", table, {"x": np.zeros(1)})
+    write_table(tmp_path / "other", "spectra", table)
     with pytest.raises(ValueError, match="a store of spectra, not of molecules"):
         MoleculeStore(tmp_path / "other")
-    (tmp_path / "store" / "table.arrow").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="no store of molecules"):
-        MoleculeStore(tmp_path / "store")
+    for name in (ARRAYS, "table.arrow"):
+        (tmp_path / "store" / name).write_bytes(b"damaged")
+        with pytest.raises(ValueError, match="no store of molecules"):
+            MoleculeStore(tmp_path / "store")

@@ -188,10 +188,25 @@ def test_identifier_is_the_most_specific_name():
 
 @pytest.mark.parametrize(
     ("text", "formula"),
-    [("C8H10N4O2", "C8H10N4O2"), (" C2H6O ", "C2H6O"), ("N/A", None), ("coffee", None), ("Xx2", None)],
+    [
+        ("C8H10N4O2", "C8H10N4O2"),
+        (" C2H6O ", "C2H6O"),
+        ("C5H14NO+", "C5H14NO+"),
+        ("CH5AsO3", "CH5AsO3"),
+        ("C8H10N4O2.HCl", "C8H10N4O2.HCl"),
+        ("C8H10N4O2·2H2O", "C8H10N4O2.2H2O"),
+        ("N/A", None),
+    ],
 )
 def test_formula(text, formula):
-    assert normalize(formula=text)[0]["formula"] == formula
+    spectrum, remarks = normalize(formula=text, adduct="[M+H]+")
+    assert spectrum["formula"] == formula and not remarks
+
+
+@pytest.mark.parametrize("text", ["coffee", "Caffeine", "C8H10N4O2.", "[13C]C7H10", "C" * 60 + "!"])
+def test_what_is_no_formula_is_ignored_and_said_to_be(text):
+    spectrum, remarks = normalize(formula=text, adduct="[M+H]+")
+    assert spectrum["formula"] is None and remarks == ["give a formula that cannot be read: ignored"]
 
 
 def test_peaks_are_sorted_by_mz_together():
