@@ -23,10 +23,11 @@ from spec2mol.evaluation.evaluator import load_queries
 from spec2mol.evaluation.leakage import check_disjoint
 from spec2mol.loading import DEFAULT_MODEL, load_encoder
 from spec2mol.retrieval import SpectrumStore, spectra
-from spec2mol.retrieval.spectra import EXACT_UP_TO, NEAREST, SCHEMA, index_files, unit_embeddings, write_library
+from spec2mol.retrieval.spectra import EXACT_UP_TO, SCHEMA, index_files, unit_embeddings, write_library
 
 SIZES = (10_000, None, 100_000, 500_000)  # None: as it is
 NOISE = 0.3  # length of what is added to an embedding of length 1: then the copies are as far as real neighbours are
+NEAREST = 10
 BATCH = 64
 AT_ONCE = 16  # queries, as `spec2mol search` takes them
 WAYS = {"all": math.inf, "inverted lists": EXACT_UP_TO}

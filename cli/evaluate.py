@@ -108,7 +108,7 @@ def run(args) -> int:
             steps = ablate(model, processor, rows, track, drawn, weights, args.ablation)
             tables += ablation_tables(steps)
             of_track["ablation"] = {name: summarise(step.frame) for name, step in steps.items()}
-        show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, args, track)
+        show(f"{Path(args.model).name}, {args.data.stem}, track {track}", notes, tables, given, args, track)
         lines += [frame.assign(track=track, system=name) for name, frame in systems.items()]
         for part, of_part in of_track.items():
             as_json = {name: {f: i._asdict() for f, i in of_name.items()} for name, of_name in of_part.items()}
@@ -135,15 +135,21 @@ def describe(rows, args) -> str:
     return f"{len(rows)} spectra of {molecules} molecules{limited} ({args.data.name}); means over molecules."
 
 
-def show(title, notes, tables, args, track):
-    """On the screen and, if asked, in the Markdown file."""
+def show(title, notes, tables, given, args, track):
+    """On the screen and, if asked, in the Markdown file, with the reliability plot beside it."""
     console = Console(width=120)
     console.rule(title)
     for table in tables:
         console.print(to_rich(table))
     console.print("\n".join(notes), highlight=False)
     if args.docs:
-        write_tables(args.docs, title, notes, command(args, track), tables)
+        pictures = {}
+        if given and can_plot():
+            path = args.docs.with_name(f"reliability_{Path(args.model).name}_{args.data.stem}_{track}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            plot_reliability_of_first(path, given)
+            pictures["Share of first answers that came true, over the probability given"] = path.name
+        write_tables(args.docs, title, notes, command(args, track), tables, pictures)
 
 
 def command(args, track) -> list:
@@ -157,12 +163,23 @@ def command(args, track) -> list:
 
 
 def plot(folder, track, systems, given):
-    if find_spec("matplotlib") is None:
-        print('No plots: they need matplotlib (pip install "spec2mol[evaluation]")', file=sys.stderr)
+    if not can_plot():
         return
-    from ..evaluation.plots import plot_reliability, plot_tanimoto
+    from ..evaluation.plots import plot_tanimoto
 
     plot_tanimoto(folder / f"tanimoto_{track}.png", systems)
     if given:
-        first = {name: of_event for name, of_event in given.items() if name.startswith("first")}
-        plot_reliability(folder / f"reliability_{track}.png", first)
+        plot_reliability_of_first(folder / f"reliability_{track}.png", given)
+
+
+def can_plot() -> bool:
+    can = find_spec("matplotlib") is not None
+    if not can:
+        print('No plots: they need matplotlib (pip install "spec2mol[evaluation]")', file=sys.stderr)
+    return can
+
+
+def plot_reliability_of_first(path, given):
+    from ..evaluation.plots import plot_reliability
+
+    plot_reliability(path, {name: of_event for name, of_event in given.items() if name.startswith("first")})

@@ -64,7 +64,7 @@ def run(args) -> int:
         for spectrum in tqdm(reader, unit=" spectra", file=sys.stderr, disable=None):
             try:
                 ranked = rank_molecules(model, processor, spectrum, store, args.ppm, args.top_k)
-                problem = "no candidate has its mass"
+                problem = "no candidate has its mass" + (" and formula" if spectrum["formula"] else "")
             except ValueError as error:
                 ranked, problem = [], str(error)
             if not ranked:

@@ -29,16 +29,19 @@ def plot_tanimoto(path: Path, systems: Mapping[str, pd.DataFrame]):
 
 
 def plot_reliability(path: Path, given: Mapping[str, Forecasts]):
-    """For each event: how often what was given a probability came true, with 95% intervals over molecules."""
+    """For each event: how often what was given a probability came true, with 95% intervals over molecules. The area of
+    a point is that of its number of answers."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     panel = figure.subplots()
     panel.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
     for name, of_event in given.items():
         bins = reliability(of_event)
+        predicted, counts = (np.array([getattr(b, field) for b in bins]) for field in ("predicted", "count"))
         observed = np.array([b.observed for b in bins])
         reach = np.abs(observed[:, 1:] - observed[:, :1]).T
         label = f"{name}: expected calibration error {expected_calibration_error(of_event).mean:.3f}"
-        panel.errorbar([b.predicted for b in bins], observed[:, 0], reach, marker="o", capsize=3, label=label)
+        points = panel.scatter(predicted, observed[:, 0], 300 * counts / counts.sum(), label=label, alpha=0.7)
+        panel.errorbar(predicted, observed[:, 0], reach, linestyle="none", color=points.get_facecolor()[0], capsize=3)
     panel.set(xlabel="probability", ylabel="share that came true", xlim=(0, 1), ylim=(0, 1))
     panel.grid(alpha=0.3)
     panel.legend(fontsize="x-small")

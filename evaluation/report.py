@@ -125,9 +125,18 @@ def to_markdown(table: Table) -> str:
     return f"{table.title}:\n\n{body}\n"
 
 
-def write_tables(path: str | Path, title: str, notes: Sequence[str], command: Sequence, tables: Sequence[Table]):
-    """Puts figures into a Markdown file as a section: notes, the words of the command that gives them, tables."""
+def write_tables(
+    path: str | Path,
+    title: str,
+    notes: Sequence[str],
+    command: Sequence,
+    tables: Sequence[Table],
+    pictures: Mapping[str, str] | None = None,
+):
+    """Puts figures into a Markdown file as a section: notes, the words of the command that gives them, tables, and
+    pictures, by what they show, that lie beside the file."""
     parts = ["\n".join(notes), f"```\n{shlex.join(map(str, command))}\n```", *map(to_markdown, tables)]
+    parts += [f"![{shows}]({name})" for shows, name in (pictures or {}).items()]
     write_section(path, title, "\n\n".join(parts))
 
 

@@ -36,10 +36,9 @@ SCHEMA = pa.schema(
 )
 KIND = "spectra"
 EXACT_UP_TO = 10_000  # spectra of an ion mode; of more, a query is compared with a part
-NEAREST = 10
-RECALL = 0.999  # of the nearest of the library's own spectra, which makes at least 0.99 for those of other molecules
+NEAREST = 100  # hits that the lists are good for; for more, a query is compared with all spectra
+RECALL = 0.998  # of as many nearest of the library's own spectra, which makes more than 0.99 of ten for other molecules
 SAMPLE = 1000  # spectra to measure it with
-MOST = 100  # hits of which about as many are found; for more, a query is compared with all spectra
 
 
 class LibraryHit(NamedTuple):
@@ -82,7 +81,7 @@ class SpectrumStore(Store):
         negative, first = np.array([mode == "negative" for mode in ion_modes], bool), 0
         for number, index in enumerate(self._indices):
             asked, exhaustive = np.flatnonzero(negative == number), None
-            if top_k > MOST and isinstance(index, faiss.IndexIVF):
+            if top_k > NEAREST and isinstance(index, faiss.IndexIVF):
                 exhaustive = faiss.SearchParametersIVF(nprobe=index.nlist)
             similarity, found = index.search(embeddings[asked], top_k, params=exhaustive)
             rows[asked] = first + found
@@ -173,7 +172,7 @@ def build_index(embeddings: np.ndarray) -> faiss.Index:
     index.train(embeddings)
     index.add(embeddings)
     # How many lists hold the nearest depends on the encoder and on the library, so it is measured.
-    queries = embeddings[np.random.default_rng(0).choice(len(embeddings), min(SAMPLE, len(embeddings)), replace=False)]
+    queries = embeddings[np.random.default_rng(0).choice(len(embeddings), SAMPLE, replace=False)]
     exact, _ = faiss.knn(queries, embeddings, NEAREST + 1, metric=faiss.METRIC_INNER_PRODUCT)
     while index.nprobe < lists and recall(index, queries, exact) < RECALL:
         index.nprobe += 1 + index.nprobe // 4

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig
 from transformers.cache_utils import Cache, DynamicLayer
 
 from spec2mol.formula_constraint_spec2mol import DEAD, Derivations, FormulaConstraint
@@ -89,6 +90,21 @@ def test_beams_and_samples_are_those_of_either_alone(trained, queries):
     for pool, found, drawn in zip(both, beams, samples, strict=True):
         assert dict(pool) == pytest.approx(dict(found) | dict(drawn), abs=1e-4)
     assert any(dict(found).keys() - dict(drawn) for found, drawn in zip(beams, samples, strict=True))
+
+
+def test_a_decoder_with_sdpa_writes_what_it_does_eagerly(queries):
+    """GPT-Neo, which transformers runs eagerly alone, is what the other tests are about."""
+    config = {name: builders.LANGUAGE_MODEL[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    config |= {"vocab_size": len(builders.tokenizer()), "hidden_size": 32, "intermediate_size": 64}
+    config |= {"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
+    model, processor = builders.model(text_config=LlamaConfig(**config).to_dict()), builders.processor()
+    pools = []
+    for implementation in ("sdpa", "eager"):
+        model.language_model.set_attn_implementation(implementation)
+        pools.append(write((model, processor), queries))
+    assert all(pools[0])
+    for found, expected in zip(*pools, strict=True):
+        assert dict(found) == pytest.approx(dict(expected), abs=1e-4)
 
 
 def test_pools_do_not_depend_on_the_batch(trained, queries):

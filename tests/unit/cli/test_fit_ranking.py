@@ -1,4 +1,5 @@
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -53,12 +54,15 @@ def test_fitted_weights_give_probabilities_and_an_honest_evaluation(folder, data
     assert all(0 < c.probability <= c.probability_close < 1 for c in candidates)
 
     assert {m for fold in load_folds(str(folder)) for m in fold.molecules} >= {"LFQSCWFLJHTTHZ"}  # ethanol
-    args = ["--data", str(data), "--track", "formula", "--output", str(tmp_path / "out")]
+    docs = tmp_path / "docs" / "results.md"
+    args = ["--data", str(data), "--track", "formula", "--output", str(tmp_path / "out"), "--docs", str(docs)]
     assert main(["evaluate", "--model", str(folder), *args]) == 0
     assert "fitted on 8 of these molecules" in capsys.readouterr().out.replace("\n", " ")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert 0 < metrics["calibration"]["formula"]["first answer right"]["mean probability"]["mean"] < 1
     assert (tmp_path / "out" / "reliability_formula.png").exists()
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", docs.read_text())
+    assert picture == f"reliability_{folder.name}_val_formula.png" and (docs.parent / picture).exists()
 
 
 def test_a_dry_run_stores_nothing(folder, data):
