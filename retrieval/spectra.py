@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 KIND = "spectra"
 EXACT_UP_TO = 10_000  # spectra of an ion mode; of more, a query is compared with a part
 NEAREST = 100  # hits that the lists are good for; for more, a query is compared with all spectra
-RECALL = 0.998  # of as many nearest of the library's own spectra, which makes more than 0.99 of ten for other molecules
+RECALL = 0.998  # of as many nearest of the library's own spectra; of ten nearest to other molecules, 0.99 and more
 SAMPLE = 1000  # spectra to measure it with
 
 
