@@ -14,6 +14,7 @@ from .chemistry_spec2mol import from_selfies, to_selfies
 from .configuration_spec2mol import (
     ConditionConfig,
     DreamsConfig,
+    FragmentationConfig,
     GinConfig,
     MultilevelConfig,
     Spec2MolConfig,
@@ -60,6 +61,7 @@ __all__ = [
     "DreamsForSequenceClassification",
     "DreamsForSpectralEmbedding",
     "DreamsModel",
+    "FragmentationConfig",
     "GinConfig",
     "GinModel",
     "MultilevelConfig",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 
@@ -71,7 +72,7 @@ def save_for_hub(
     if half:
         halves = {}  # Tied weights stay one tensor, which is stored once.
         for weight in model.state_dict().values():
-            halves.setdefault(weight.data_ptr(), weight.half())
+            halves.setdefault(weight.data_ptr(), weight.half() if weight.is_floating_point() else weight)
         weights = {name: halves[weight.data_ptr()] for name, weight in model.state_dict().items()}
     Path(folder).mkdir(parents=True, exist_ok=True)  # Where this is a file, save_pretrained would only log it.
     encoder = getattr(model.config, "encoder_config", None)
@@ -80,3 +81,9 @@ def save_for_hub(
         custom_object_save(SpectrumToMoleculePipeline, folder)
     model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)
+
+
+def is_half(folder: str | Path) -> bool:
+    """Whether the weights of a saved folder are stored in float16."""
+    with safe_open(min(Path(folder).glob("*.safetensors")), framework="pt") as weights:
+        return any(weights.get_slice(name).get_dtype() == "F16" for name in weights.keys())

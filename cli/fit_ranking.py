@@ -1,5 +1,6 @@
 """`spec2mol fit-ranking MODEL --data val.parquet`: weights for ranking a model's answers and probabilities for them,
-fitted on labelled spectra that it was not trained on, and stored in its folder."""
+fitted on labelled spectra that it was not trained on, and stored in its folder, with the fragmentation model that
+compares answers with peaks."""
 
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from ..evaluation.leakage import check_unseen
 from ..evaluation.report import Table, calibration_tables, to_rich
 from ..loading import load_model
 from ..ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES, evidence, weigh
+from ..saving import is_half, save_for_hub
+from ..simulation.simulate import load_fragmentation
 
 GAIN = "tanimoto@1"
 SHOWN = {
@@ -33,7 +36,7 @@ SHOWN = {
 
 
 def add_arguments(parser):
-    parser.add_argument("model", help="folder of a model; its config gets the weights")
+    parser.add_argument("model", help="folder of a model, which gets the weights")
     parser.add_argument(
         "--data", type=Path, required=True, nargs="+", help="parquet files of labelled spectra, not of training"
     )
@@ -53,6 +56,9 @@ def run(args) -> int:
     model, processor = load_model(args.model)
     if model.model.encoder is None:
         raise ValueError(f"{args.model}: a language model alone, without a spectrum encoder")
+    if is_new := model.model.fragmentation is None:
+        model.model.fragmentation = load_fragmentation()
+        model.config.fragmentation_config = model.model.fragmentation.config
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     pools = {track: draw(model, processor, for_track(rows, track), desc=track).pools for track in TRACKS}
@@ -75,6 +81,8 @@ def run(args) -> int:
             console.print(to_rich(table._replace(title=f"{table.title}, track {track}")))
     console.print(f"Figures are of weights that were fitted on other molecules ({len(folds)} folds). {unseen}")
     if not args.dry_run:
+        if is_new:
+            save_for_hub(model, processor, args.model, half=is_half(args.model))
         save_ranking(args.model, ranking, folds)
         console.print(
             f"The weights fitted on all {len({pool.molecule for pool in labelled})} are now in {args.model}."

@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         "score": pa.float32(),
         "formula_score": pa.float32(),
         "structure_score": pa.float32(),
+        "fragments_score": pa.float32(),
         "match_score": pa.float32(),
         "error_ppm": pa.float32(),
         "precursor_mz": pa.float64(),

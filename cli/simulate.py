@@ -14,8 +14,15 @@ import torch
 from tqdm import tqdm
 
 from ..feature_extraction_spec2mol import ION_MODES
-from ..simulation.features import INSTRUMENT_TYPES, PRECURSOR_HYDROGENS
-from ..simulation.simulate import CannotCarry, Conditions, MeasuredConditions, load_model, read_molecule, simulate
+from ..fragment_graph_spec2mol import INSTRUMENT_TYPES, PRECURSOR_HYDROGENS
+from ..simulation.simulate import (
+    CannotCarry,
+    Conditions,
+    MeasuredConditions,
+    load_fragmentation,
+    read_molecule,
+    simulate,
+)
 from .output import TableWriter
 from .structures import add_structures_argument, read_structures
 
@@ -112,7 +119,7 @@ def write(path: Path, results, number: int) -> int:
 def _start_worker(conditions, seed):
     global _model, _conditions, _seed
     torch.set_num_threads(1)
-    _model, _conditions, _seed = load_model(), conditions, seed
+    _model, _conditions, _seed = load_fragmentation(), conditions, seed
 
 
 def _simulate(structure: tuple[int, str]) -> list[dict] | str:

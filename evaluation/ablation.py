@@ -16,7 +16,7 @@ POOL_SIZES = {  # beams, samples
     "16 samples beside": (NUM_BEAMS, 16),
     "four times the beams": (4 * NUM_BEAMS, 0),
 }
-LIKELIHOOD = DEFAULT_WEIGHTS | {"fingerprint": 0.0}
+LIKELIHOOD = DEFAULT_WEIGHTS | {"fingerprint": 0.0, "fragments": 0.0}
 CONSENSUS = LIKELIHOOD | {"consensus": 10.0}
 
 
@@ -39,8 +39,9 @@ def ablate(
     molecules: int | None = None,
 ) -> dict[str, Step]:
     """By likelihood: beams and as many samples, free and of the formula that is known or that the mass suggests.
-    These beams ranked also by how alike they are; instead by the predicted fingerprint; then with fitted weights if
-    these change the order, which is what `predict_molecules` does. Other pools.
+    These beams ranked also by how alike they are; instead by the predicted fingerprint; also by how well fragments
+    explain the peaks; then with fitted weights if these change the order, which is what `predict_molecules` does.
+    Other pools.
 
     Args:
         rows: of `load_queries`.
@@ -73,7 +74,10 @@ def ablate(
     final = pooled
     if model.config.structure_config is not None:
         final = "+ predicted fingerprint, without consensus"
-        steps[final] = Step(score_pools(rows, drawn.pools, [None] * len(rows)), pooled, None)
+        steps[final] = Step(ranked(drawn.pools, DEFAULT_WEIGHTS | {"fragments": 0.0}), pooled, None)
+    if model.config.fragmentation_config is not None:
+        before, final = final, "+ explanation by fragments"
+        steps[final] = Step(score_pools(rows, drawn.pools, [None] * len(rows)), before, None)
     ranking = model.config.ranking
     if ranking is not None and ranking["order"] != DEFAULT_WEIGHTS:
         steps["+ fitted weights"] = Step(score_pools(rows, drawn.pools, weights), final, None)

@@ -35,6 +35,7 @@ ABLATION = ("exact_match@1", "exact_match@10", "tanimoto@1", "tanimoto@10", "for
 RETRIEVAL = {
     "formula": "likely formula",
     "structure": "likelihood of the fingerprint",
+    "fragments": "explanation by fragments",
     "itc": "contrast (ITC)",
     "itm": "contrast and matching (ITC + ITM)",
     "total": "all of these, as `spec2mol rank`",

@@ -17,7 +17,14 @@ from ..retrieval.ranking import score_molecules
 
 HITS = (1, 5, 20)
 # Part of `MoleculeScores` that each ranks by
-RANKINGS = {"formula": "formula", "structure": "structure", "itc": "contrast", "itm": "match", "total": "total"}
+RANKINGS = {
+    "formula": "formula",
+    "structure": "structure",
+    "fragments": "fragments",
+    "itc": "contrast",
+    "itm": "match",
+    "total": "total",
+}
 IDENTITY = ("identifier", "inchikey", "smiles")
 
 

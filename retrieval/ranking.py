@@ -8,23 +8,26 @@ import torch
 
 from ..chemistry_spec2mol import neutral_mass, parse_formula
 from ..formulas_spec2mol import assumed_adduct, rank_formulas
-from ..generation_spec2mol import Query, encode_queries, match_scores
+from ..generation_spec2mol import Query, encode_queries, fragment_scores, match_scores
 from .molecules import MoleculeStore, molecule_features
 
 MAX_FORMULAS = 5  # that the model is told in turn where the formula is not known
-SHORTLIST = 300  # molecules that the matching head looks at, the best by all else
+SHORTLIST = 300  # molecules that are cut into fragments and that the matching head looks at, the best by all else
 # The bits of a fingerprint are not independent, so that their likelihood says too much. Chosen on val among 0.01 to 1.
 STRUCTURE_WEIGHT = 0.03
+FRAGMENTS_WEIGHT = 2.0  # Chosen on val among 0.5 to 8
 
 
 class MoleculeScores(NamedTuple):
     """What speaks for each molecule, `(molecules,)` each. formula: log probability of its formula given mass and
     fragments, 0 where the formula is known; structure: log likelihood of its fingerprint to the model, None from a
-    model that expects none; contrast: cosine / temperature, and match: the same with the matching head's log odds
-    (`model.score`), None without a text branch. Beyond the shortlist match is -inf."""
+    model that expects none; fragments: of `fragment_scores`, None from a model without that part; contrast: cosine /
+    temperature, and match: the same with the matching head's log odds (`model.score`), None without a text branch.
+    Beyond the shortlist fragments and match are -inf."""
 
     formula: np.ndarray
     structure: np.ndarray | None
+    fragments: np.ndarray | None
     contrast: np.ndarray | None
     match: np.ndarray | None
 
@@ -33,14 +36,16 @@ class MoleculeScores(NamedTuple):
         total = self.formula.copy()
         if self.structure is not None:
             total += STRUCTURE_WEIGHT * self.structure
+        if self.fragments is not None:
+            total += FRAGMENTS_WEIGHT * self.fragments
         if self.match is not None:
             total += self.match
         return total
 
 
 class RankedMolecule(NamedTuple):
-    """score: `MoleculeScores.total`; formula_score, structure_score, match_score: its parts; error_ppm: (measured -
-    computed) / computed neutral mass."""
+    """score: `MoleculeScores.total`; formula_score, structure_score, fragments_score, match_score: its parts;
+    error_ppm: (measured - computed) / computed neutral mass."""
 
     smiles: str
     inchikey: str
@@ -48,6 +53,7 @@ class RankedMolecule(NamedTuple):
     score: float
     formula_score: float
     structure_score: float | None
+    fragments_score: float | None
     match_score: float | None
     error_ppm: float
 
@@ -76,7 +82,8 @@ def rank_molecules(
     total = scores.total
     ranked = []
     for i in np.argsort(-total, kind="stable")[:top_k]:
-        parts = (None if part is None else float(part[i]) for part in (scores.formula, scores.structure, scores.match))
+        parts = (scores.formula, scores.structure, scores.fragments, scores.match)
+        parts = (None if part is None else float(part[i]) for part in parts)
         error = (mass - window.mass[i]) / window.mass[i] * 1e6
         ranked.append(
             RankedMolecule(
@@ -115,14 +122,15 @@ def score_molecules(
         formula_scores = np.array([likely[formula] for formula in formulas])
     encoded = encode_queries(model, processor, queries)
 
-    structure = contrast = match = None
+    structure = fragments = contrast = match = None
     if encoded.fingerprint_logits.shape[1]:
         logits = encoded.fingerprint_logits.float()
         bits = torch.from_numpy(np.asarray(fingerprints, np.float32)).to(logits.device)
         nothing = torch.nn.functional.softplus(logits).sum(1)  # - log likelihood of no bits
         of_queries = bits @ logits.T - nothing
         structure = of_queries.double().cpu().numpy()[np.arange(len(smiles)), numbers]
-    scores = MoleculeScores(formula_scores, structure, None, None)
+    scores = MoleculeScores(formula_scores, structure, None, None, None)
+    expected = scores.total
     if model.config.projector_config.use_qformer_text_input:
         projector = model.model.projector
         if features is None:
@@ -131,10 +139,16 @@ def score_molecules(
         of_spectra = projector.spectrum_features(projector.query_states(encoded)).float()
         contrast = projector.similarity(of_spectra, of_molecules) / projector.temperature
         contrast = contrast.double().cpu().numpy()[numbers, np.arange(len(smiles))]
-        best = np.argsort(-(scores.total + contrast), kind="stable")[:shortlist]
+        expected = expected + contrast
+    best = np.argsort(-expected, kind="stable")[:shortlist]
+    molecules = [smiles[i] for i in best]
+    if contrast is not None:
         match = np.full(len(smiles), -np.inf)
-        match[best] = match_scores(model, processor, encoded, numbers[best].tolist(), [smiles[i] for i in best])
-    return scores._replace(contrast=contrast, match=match)
+        match[best] = match_scores(model, processor, encoded, numbers[best].tolist(), molecules)
+    if (explained := fragment_scores(model, spectrum, molecules)) is not None:
+        fragments = np.full(len(smiles), -np.inf)
+        fragments[best] = explained
+    return scores._replace(fragments=fragments, contrast=contrast, match=match)
 
 
 def likely_formulas(spectrum: Mapping, formulas: Sequence[str], ppm: float) -> dict[str, float]:

@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from ..chemistry_spec2mol import precursor_mz
 from ..evaluation.intervals import bootstrap_over_molecules, paired_difference
-from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift
+from ..fragment_graph_spec2mol import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift
+from ..fragments_spec2mol import MAX_ATOMS
 from .fit import explain
-from .fragments import MAX_ATOMS
 from .similarity import cosine, entropy_similarity
-from .simulate import WEIGHTS, Conditions, Peaks, load_model, simulate, simulate_peaks
+from .simulate import WEIGHTS, Conditions, Peaks, load_fragmentation, simulate, simulate_peaks
 
 SIMILARITIES = {"cosine": cosine, "entropy": entropy_similarity}
 TIMED = 200  # molecules
@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--output", help="parquet file for the figures of the single spectra")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_model(args.weights)
+    model = load_fragmentation(args.weights)
     spectra = pd.read_parquet(args.data)
     simulated = spectra[spectra["adduct"].isin(PRECURSOR_HYDROGENS)]
     results = pd.DataFrame(

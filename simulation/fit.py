@@ -19,11 +19,11 @@ from rdkit import Chem
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from .features import PRECURSOR_HYDROGENS, FragmentGraph, charge_shift, condition_features
-from .fragments import HYDROGEN_SHIFTS, MAX_ATOMS
-from .model import VOCABULARY_SIZE, VOCABULARY_TOLERANCE, FragmentationModel
+from ..configuration_spec2mol import FragmentationConfig
+from ..fragment_graph_spec2mol import PRECURSOR_HYDROGENS, FragmentGraph, condition_features
+from ..fragments_spec2mol import HYDROGEN_SHIFTS, MAX_ATOMS
+from ..modeling_fragmentation import MASS_UNIT, VOCABULARY_TOLERANCE, FragmentationModel
 
-TOLERANCE_PPM, TOLERANCE_DA = 10.0, 0.005  # the larger counts
 SPECTRA_PER_MOLECULE = 4  # in one epoch
 MOLECULES_PER_STEP = 8
 UNMATCHED_FRAGMENTS = 256  # drawn to stand for all that explain no peak
@@ -48,23 +48,9 @@ def load(path: str, limit: int | None = None) -> list[Example]:
     return examples
 
 
-def match_peaks(masses: np.ndarray, targets: np.ndarray, mzs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index of the mass, index of the peak) of all pairs within the tolerance; `targets` are the masses sought by the
-    peaks at `mzs`, all in Da."""
-    order = np.argsort(masses)
-    tolerance = np.maximum(mzs * TOLERANCE_PPM * 1e-6, TOLERANCE_DA)
-    low = np.searchsorted(masses, targets - tolerance, sorter=order)
-    high = np.searchsorted(masses, targets + tolerance, sorter=order)
-    number = high - low
-    peak = np.repeat(np.arange(len(mzs)), number)
-    return order[np.arange(len(peak)) - np.repeat(np.cumsum(number) - number - low, number)], peak
-
-
 def explain(graph: FragmentGraph, spectrum) -> tuple[np.ndarray, np.ndarray]:
     """(fragment and shift, flat; peak) of all pairs that agree within the tolerance."""
-    mzs = np.asarray(spectrum.mzs, np.float64)
-    masses = np.where(graph.is_possible(spectrum.adduct), graph.masses, np.inf)
-    return match_peaks(masses.ravel(), mzs - charge_shift(spectrum.adduct), mzs)
+    return graph.explain(np.asarray(spectrum.mzs, np.float64), spectrum.adduct)
 
 
 def spectrum_loss(scores: torch.Tensor, graph: FragmentGraph, spectrum) -> torch.Tensor | None:
@@ -103,8 +89,9 @@ def sample_fragments(graph: FragmentGraph, spectra: list) -> tuple[FragmentGraph
     return graph.take(np.concatenate([needed, drawn])), correction
 
 
-def vocabularies(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masses (Da, ascending) of the neutral losses and of the ions that explain peaks of the most molecules."""
+def vocabularies(examples: list[Example], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masses (in MASS_UNIT, ascending) of so many neutral losses and ions: those that explain peaks of the most
+    molecules."""
     losses, ions = Counter(), Counter()
     for graph, spectra in tqdm(examples, desc="Vocabularies", disable=None):
         seen_losses, seen_ions = set(), set()
@@ -115,18 +102,19 @@ def vocabularies(examples: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
             seen_losses.update(np.round(graph.precursor_mass(spectrum.adduct) - masses, 4).tolist())
         losses.update(seen_losses)
         ions.update(seen_ions)
-    return _most_common(losses), _most_common(ions)
+    return _most_common(losses, size), _most_common(ions, size)
 
 
-def _most_common(counts: Counter) -> torch.Tensor:
+def _most_common(counts: Counter, size: int) -> torch.Tensor:
     """Of masses that the lookup could not tell apart only the most frequent."""
     chosen = []
     for mass, _ in counts.most_common():
+        mass = round(mass / MASS_UNIT)
         if all(abs(mass - other) > 2 * VOCABULARY_TOLERANCE for other in chosen):
             chosen.append(mass)
-        if len(chosen) == VOCABULARY_SIZE:
+        if len(chosen) == size:
             break
-    return torch.tensor(sorted(chosen), dtype=torch.float64)
+    return torch.tensor(sorted(chosen))
 
 
 @torch.inference_mode()
@@ -151,8 +139,9 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
     train, val = load(args.train, args.limit), load(args.val, args.limit)
-    model = FragmentationModel()
-    model.losses, model.ions = vocabularies(train)
+    config = FragmentationConfig()
+    model = FragmentationModel(config)
+    model.losses, model.ions = vocabularies(train, config.vocabulary_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     steps = args.epochs * -(-len(train) // MOLECULES_PER_STEP)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps, pct_start=0.1)

@@ -12,8 +12,15 @@ from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 from safetensors.torch import load_file
 
 from ..chemistry_spec2mol import ADDUCTS, canonical_smiles, inchikey_block, molecular_formula, precursor_mz
-from .features import INSTRUMENT_TYPES, PRECURSOR_HYDROGENS, FragmentGraph, charge_shift, condition_features
-from .model import FragmentationModel
+from ..configuration_spec2mol import FragmentationConfig
+from ..fragment_graph_spec2mol import (
+    INSTRUMENT_TYPES,
+    PRECURSOR_HYDROGENS,
+    FragmentGraph,
+    charge_shift,
+    condition_features,
+)
+from ..modeling_fragmentation import FragmentationModel
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 MAX_PEAKS = 60
@@ -47,8 +54,8 @@ class Conditions(NamedTuple):
     instrument_type: str | None = None
 
 
-def load_model(path: str | Path = WEIGHTS) -> FragmentationModel:
-    model = FragmentationModel()
+def load_fragmentation(path: str | Path = WEIGHTS) -> FragmentationModel:
+    model = FragmentationModel(FragmentationConfig())
     model.load_state_dict(load_file(path))
     return model.eval()
 

@@ -16,6 +16,7 @@ from spec2mol import (
 )
 from spec2mol.data.examples import load_examples
 from spec2mol.data.tokenizer import build_tokenizer
+from spec2mol.simulation.simulate import load_fragmentation
 from spec2mol.training.record import record_stage
 
 MOLECULES = ("CCO", "CC(=O)[O-]", "NC1=CC=CC=C1", "CCN(CC)CCS")  # all of different length
@@ -148,6 +149,13 @@ def randomized(built):
                 parameter.normal_(std=parameter.shape[-1] ** -0.5)
             elif name.endswith("bias"):
                 parameter.normal_(std=0.1)
+    return built
+
+
+def with_fragmentation(built):
+    """The same model with the package's fragmentation model."""
+    built.model.fragmentation = load_fragmentation()
+    built.config.fragmentation_config = built.model.fragmentation.config
     return built
 
 

@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 
 
 def set_trainable(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Trains the parameters whose name matches one of the globs (such as `model.projector.*`) and freezes all others.
+    """Trains the parameters whose name matches one of the globs (such as `model.projector.*`) and freezes all others,
+    always the fragmentation model: no loss of a stage reaches it (simulation/fit.py).
 
     Raises:
         ValueError: a pattern that matches nothing.
@@ -18,7 +19,8 @@ def set_trainable(model: nn.Module, patterns: Sequence[str]) -> None:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(f"trainable pattern {pattern!r} matches no parameter; names are such as {names[0]}")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = any(fnmatchcase(name, pattern) for pattern in patterns)
+        is_asked_for = any(fnmatchcase(name, pattern) for pattern in patterns)
+        parameter.requires_grad = is_asked_for and not name.startswith("model.fragmentation.")
 
 
 def add_lora(model: PreTrainedModel, fields: dict):

@@ -1,8 +1,8 @@
 import torch
 from safetensors.torch import load_file
 
-from spec2mol import Spec2MolForConditionalGeneration
-from spec2mol.saving import save_for_hub
+from spec2mol import FragmentationConfig, Spec2MolConfig, Spec2MolForConditionalGeneration
+from spec2mol.saving import is_half, save_for_hub
 from tests import builders
 
 
@@ -22,3 +22,26 @@ def test_the_model_itself_is_left_alone(tmp_path):
     model = builders.model()
     save_for_hub(model, builders.processor(), tmp_path, half=True)
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_integers_stay_what_they_are(tmp_path):
+    """The masses that the fragmentation model looks up."""
+    model = builders.with_fragmentation(builders.model())
+    save_for_hub(model, builders.processor(), tmp_path, half=True)
+    loaded = Spec2MolForConditionalGeneration.from_pretrained(tmp_path).model.fragmentation
+    torch.testing.assert_close(loaded.ions, model.model.fragmentation.ions, rtol=0, atol=0)
+    torch.testing.assert_close(loaded.losses, model.model.fragmentation.losses, rtol=0, atol=0)
+
+
+def test_without_weights_a_fragmentation_model_is_untrained(tmp_path):
+    save_for_hub(builders.model(), builders.processor(), tmp_path)
+    config = Spec2MolConfig.from_pretrained(tmp_path)
+    config.fragmentation_config = FragmentationConfig()
+    loaded = Spec2MolForConditionalGeneration.from_pretrained(tmp_path, config=config)
+    assert loaded.model.fragmentation.is_untrained
+
+
+def test_is_half(tmp_path):
+    for half in (True, False):
+        save_for_hub(builders.model(), builders.processor(), tmp_path / str(half), half=half)
+        assert is_half(tmp_path / str(half)) == half

@@ -49,6 +49,7 @@ def test_fitted_weights_give_probabilities_and_an_honest_evaluation(folder, data
         "close": of_answers,
     }
     assert (model.config.ranking["order"] == DEFAULT_WEIGHTS) != kept
+    assert not model.model.fragmentation.is_untrained  # It came with the ranking.
     query = pd.read_parquet(data).iloc[0].to_dict()
     (candidates,) = predict_molecules(model, processor, [query])
     assert all(0 < c.probability <= c.probability_close < 1 for c in candidates)

@@ -4,8 +4,9 @@ import torch
 
 from spec2mol.chemistry_spec2mol import formula_mass, molecular_formula, morgan_fingerprint, precursor_mz
 from spec2mol.formulas_spec2mol import rank_formulas
+from spec2mol.generation_spec2mol import fragment_scores
 from spec2mol.retrieval import MoleculeStore, build_molecule_store, rank_molecules
-from spec2mol.retrieval.ranking import STRUCTURE_WEIGHT, likely_formulas, score_molecules
+from spec2mol.retrieval.ranking import FRAGMENTS_WEIGHT, STRUCTURE_WEIGHT, likely_formulas, score_molecules
 from tests import builders
 
 ISOMERS = ["CCN(CC)CCS", "CCCCCCNS", "CCSCCN(C)C", "CCCCN(C)CS"]
@@ -57,11 +58,24 @@ def test_stored_features_change_nothing(tools, store, tmp_path):
     assert [m.smiles for m in of_store] == [m.smiles for m in rank_molecules(*tools, SPECTRUM, store)]
 
 
-def test_beyond_the_shortlist_nothing_is_matched(tools):
+def test_what_fragments_say_counts(tools, store):
+    model, processor = tools
+    explaining = builders.with_fragmentation(builders.model(**STRUCTURE_HEAD))
+    plain = {molecule.smiles: molecule for molecule in rank_molecules(model, processor, SPECTRUM, store)}
+    for molecule in rank_molecules(explaining, processor, SPECTRUM, store):
+        before = plain[molecule.smiles]
+        (alone,) = fragment_scores(explaining, SPECTRUM, [molecule.smiles])
+        assert before.fragments_score is None and molecule.fragments_score == pytest.approx(alone)
+        assert molecule.score == pytest.approx(before.score + FRAGMENTS_WEIGHT * alone, abs=1e-3)
+
+
+def test_beyond_the_shortlist_nothing_is_matched_or_cut(tools):
     formulas = [molecular_formula(smiles) for smiles in ISOMERS]
     bits = np.stack([morgan_fingerprint(smiles) for smiles in ISOMERS])
-    scores = score_molecules(*tools, SPECTRUM, ISOMERS, formulas, bits, shortlist=2)
+    model = builders.with_fragmentation(builders.model(**STRUCTURE_HEAD))
+    scores = score_molecules(model, tools[1], SPECTRUM, ISOMERS, formulas, bits, shortlist=2)
     assert np.isfinite(scores.match).sum() == 2
+    assert np.isfinite(scores.fragments).tolist() == np.isfinite(scores.match).tolist()
     best = np.argsort(-(scores.formula + STRUCTURE_WEIGHT * scores.structure + scores.contrast))[:2]
     assert set(np.flatnonzero(np.isfinite(scores.match))) == set(best)
 

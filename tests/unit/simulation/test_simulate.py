@@ -4,8 +4,8 @@ import pytest
 from rdkit import Chem
 
 from spec2mol.evaluation.intervals import paired_difference
+from spec2mol.fragment_graph_spec2mol import PRECURSOR_HYDROGENS
 from spec2mol.simulation.evaluate import evaluate_molecule
-from spec2mol.simulation.features import PRECURSOR_HYDROGENS
 from spec2mol.simulation.simulate import (
     MAX_PEAKS,
     MIN_INTENSITY,
@@ -13,7 +13,7 @@ from spec2mol.simulation.simulate import (
     Conditions,
     MeasuredConditions,
     can_carry,
-    load_model,
+    load_fragmentation,
     simulate,
     to_peaks,
 )
@@ -23,7 +23,7 @@ CAFFEINE = "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model()
+    return load_fragmentation()
 
 
 def test_caffeine(model):

@@ -30,6 +30,13 @@ def test_everything_can_be_trained():
     assert frozen_modules(net) == []
 
 
+def test_what_no_loss_reaches_is_never_trained():
+    """Else training on several processes would wait for its gradients."""
+    net = nn.ModuleDict({"model": nn.ModuleDict({"fragmentation": nn.Linear(2, 2), "encoder": nn.Linear(2, 2)})})
+    set_trainable(net, ["*"])
+    assert frozen_modules(net) == [net["model"]["fragmentation"]]
+
+
 def test_a_pattern_without_a_match_is_an_error():
     with pytest.raises(ValueError, match="'decoder.*' matches no parameter"):
         set_trainable(model(), ["decoder.*"])

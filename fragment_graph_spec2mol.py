@@ -4,22 +4,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from rdkit import Chem
 
-from ..chemistry_spec2mol import ADDUCTS, ELECTRON_MASS, MONOISOTOPIC_MASSES
-from .fragments import HYDROGEN_SHIFTS, MAX_FRAGMENTS, enumerate_fragments, membership
+from .chemistry_spec2mol import ADDUCTS, ELECTRON_MASS, MONOISOTOPIC_MASSES
+from .fragments_spec2mol import HYDROGEN_SHIFTS, MAX_FRAGMENTS, enumerate_fragments, membership
 
 ELEMENTS = ("C", "N", "O", "S", "P", "F", "Cl", "Br", "I", "Si", "B", "Se")
 INSTRUMENT_TYPES = ("QTOF", "Orbitrap")
 PRECURSOR_HYDROGENS = {"[M+H]+": 1, "[M-H]-": -1, "[M]+": 0, "[M+Na]+": 0}  # beside those of M
 METALS = {"[M+Na]+": "Na"}  # stays with the charged fragment
+TOLERANCE_PPM, TOLERANCE_DA = 10.0, 0.005  # between a fragment and a peak; the larger counts
 HYDROGEN_MASS = MONOISOTOPIC_MASSES["H"]
 
 _ELEMENT_MASSES = np.array([MONOISOTOPIC_MASSES[element] for element in ELEMENTS])
 _HAS_ODD_VALENCE = np.array([element in ("N", "P", "F", "Cl", "Br", "I", "B") for element in ELEMENTS])
-_ELEMENT_INDEX = {Chem.GetPeriodicTable().GetAtomicNumber(element): i for i, element in enumerate(ELEMENTS)}
-_BOND_TYPES = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE, Chem.BondType.AROMATIC)
+_ELEMENT_INDEX = {element: i for i, element in enumerate(ELEMENTS)}
+_BOND_TYPES = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 _BOND_INDEX = {kind: i for i, kind in enumerate(_BOND_TYPES)}
+_HYBRIDIZATIONS = {"SP3": 0, "SP2": 1}
 
 NUM_ATOM_FEATURES = len(ELEMENTS) + 5 + 5 + 3 + 3 + 5
 NUM_BOND_FEATURES = len(_BOND_TYPES) + 2
@@ -65,8 +66,9 @@ class FragmentGraph:
     is_radical: torch.Tensor
 
     @classmethod
-    def from_molecule(cls, molecule: Chem.Mol, max_fragments: int = MAX_FRAGMENTS) -> "FragmentGraph":
-        """Raises ValueError for elements that are not in `ELEMENTS` and for molecules that cannot be cut."""
+    def from_molecule(cls, molecule, max_fragments: int = MAX_FRAGMENTS) -> "FragmentGraph":
+        """Of a molecule of rdkit. Raises ValueError for elements that are not in `ELEMENTS` and for molecules that
+        cannot be cut."""
         atoms, elements, hydrogens = _atom_arrays(molecule)
         begin, end, bonds, adjacency = _bond_arrays(molecule)
         pieces, lost = enumerate_fragments(molecule, _bond_costs(molecule), max_fragments)
@@ -125,6 +127,31 @@ class FragmentGraph:
         """`(fragments, shifts)`: not less than no hydrogens, and not heavier than the precursor."""
         return (self.hydrogens[:, None] + HYDROGEN_SHIFTS >= 0) & (self.masses < self.precursor_mass(adduct) + 1e-3)
 
+    def explain(self, mzs: np.ndarray, adduct: str) -> tuple[np.ndarray, np.ndarray]:
+        """(fragment and shift, flat; peak) of all pairs that agree within the tolerance. mzs: in Da, `(peaks,)`."""
+        masses = np.where(self.is_possible(adduct), self.masses, np.inf)
+        return match_peaks(masses.ravel(), mzs - charge_shift(adduct), mzs)
+
+    def to(self, weight: torch.Tensor) -> "FragmentGraph":
+        """Onto the device of the weights, and in their dtype."""
+        moved = {name: value.to(weight.device) for name, value in vars(self).items() if torch.is_tensor(value)}
+        return replace(
+            self,
+            **{name: value.to(weight.dtype) if value.is_floating_point() else value for name, value in moved.items()},
+        )
+
+
+def match_peaks(masses: np.ndarray, targets: np.ndarray, mzs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(index of the mass, index of the peak) of all pairs within the tolerance; `targets` are the masses sought by the
+    peaks at `mzs`, all in Da."""
+    order = np.argsort(masses)
+    tolerance = np.maximum(mzs * TOLERANCE_PPM * 1e-6, TOLERANCE_DA)
+    low = np.searchsorted(masses, targets - tolerance, sorter=order)
+    high = np.searchsorted(masses, targets + tolerance, sorter=order)
+    number = high - low
+    peak = np.repeat(np.arange(len(mzs)), number)
+    return order[np.arange(len(peak)) - np.repeat(np.cumsum(number) - number - low, number)], peak
+
 
 def charge_shift(adduct: str) -> float:
     """m/z (Da) of an ion less the mass of its fragment with the hydrogens shifted."""
@@ -161,7 +188,7 @@ def _atom_arrays(molecule):
     features = np.zeros((molecule.GetNumAtoms(), NUM_ATOM_FEATURES), np.float32)
     hydrogens = np.zeros(molecule.GetNumAtoms(), np.float32)
     for i, atom in enumerate(molecule.GetAtoms()):
-        element = _ELEMENT_INDEX.get(atom.GetAtomicNum())
+        element = _ELEMENT_INDEX.get(atom.GetSymbol())
         if element is None:
             raise ValueError(f"element {atom.GetSymbol()}, expected H, {', '.join(ELEMENTS)}")
         hydrogens[i] = atom.GetTotalNumHs()
@@ -170,7 +197,7 @@ def _atom_arrays(molecule):
         row[min(atom.GetDegree(), 4)] = 1
         row[5 + min(int(hydrogens[i]), 4)] = 1
         row[11 + min(max(atom.GetFormalCharge(), -1), 1)] = 1
-        row[13 + {Chem.HybridizationType.SP3: 0, Chem.HybridizationType.SP2: 1}.get(atom.GetHybridization(), 2)] = 1
+        row[13 + _HYBRIDIZATIONS.get(atom.GetHybridization().name, 2)] = 1
         num_rings = rings.NumAtomRings(i)
         if num_rings:
             row[16:] = (
@@ -191,7 +218,7 @@ def _bond_arrays(molecule):
     adjacency = np.zeros((len(_BOND_TYPES), num_atoms, num_atoms), np.float32)
     for i, bond in enumerate(molecule.GetBonds()):
         begin[i], end[i] = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        kind = _BOND_INDEX.get(bond.GetBondType(), 0)
+        kind = _BOND_INDEX.get(bond.GetBondType().name, 0)
         features[i, kind] = 1
         features[i, -2:] = bond.IsInRing(), bond.GetIsConjugated()
         adjacency[kind, begin[i], end[i]] = adjacency[kind, end[i], begin[i]] = 1
@@ -206,3 +233,17 @@ def _bond_costs(molecule) -> np.ndarray:
         cost = 3.0 if bond.GetIsAromatic() else bond.GetBondTypeAsDouble() + 0.5 * both_carbon
         costs.append(cost - 0.5 * bond.IsInRing())  # of ring bonds two are opened
     return np.array(costs)
+
+
+__all__ = [
+    "INSTRUMENT_TYPES",
+    "NUM_ATOM_FEATURES",
+    "NUM_BOND_FEATURES",
+    "NUM_CONDITIONS",
+    "NUM_PIECE_FEATURES",
+    "PRECURSOR_HYDROGENS",
+    "FragmentGraph",
+    "charge_shift",
+    "condition_features",
+    "match_peaks",
+]

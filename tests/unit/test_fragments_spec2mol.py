@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from spec2mol.simulation.features import FragmentGraph, charge_shift
-from spec2mol.simulation.fragments import HYDROGEN_SHIFTS, enumerate_fragments, membership
+from spec2mol.fragment_graph_spec2mol import FragmentGraph, charge_shift
+from spec2mol.fragments_spec2mol import HYDROGEN_SHIFTS, enumerate_fragments, membership
 
 STRUCTURES = {
     "caffeine": "CN1C=NC2=C1C(=O)N(C(=O)N2C)C",

@@ -15,7 +15,6 @@ different groups, and every sum over their atoms is that of the molecule less th
 from typing import NamedTuple
 
 import numpy as np
-from rdkit import Chem
 
 MAX_ATOMS = 64  # heavy atoms: a piece is a set of atoms in one machine word
 MAX_FRAGMENTS = 2048
@@ -30,10 +29,11 @@ class Fragments(NamedTuple):
     lost: np.ndarray
 
 
-def enumerate_fragments(molecule: Chem.Mol, costs: np.ndarray, limit: int = MAX_FRAGMENTS) -> Fragments:
+def enumerate_fragments(molecule, costs: np.ndarray, limit: int = MAX_FRAGMENTS) -> Fragments:
     """All fragments, or the `limit` of least cost.
 
     Args:
+        molecule: of rdkit.
         costs: of opening each bond, `(bonds,)`; only their order matters.
 
     Raises:
@@ -133,3 +133,6 @@ def _flood(atom, opened, neighbors) -> int:
 def membership(pieces: np.ndarray, num_atoms: int) -> np.ndarray:
     """`(pieces, atoms)` float32: 1 where the atom is in the piece."""
     return (pieces[:, None] >> np.arange(num_atoms, dtype=np.uint64) & np.uint64(1)).astype(np.float32)
+
+
+__all__ = ["HYDROGEN_SHIFTS", "MAX_ATOMS", "MAX_FRAGMENTS", "Fragments", "enumerate_fragments", "membership"]
