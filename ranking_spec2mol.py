@@ -29,7 +29,8 @@ DEFAULT_WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {
     "formula": 0.1,
 }
 # What probabilities are made of: how sure the model is of the text, for its length, how well fragments explain the
-# peaks, and the order of the candidates. Likeness to the predicted fingerprint compares candidates well, but is high, too, in some pools that are all wrong.
+# peaks, and the order of the candidates. Likeness to the predicted fingerprint compares candidates well, but is high,
+# too, in some pools that are all wrong.
 EVIDENCE = ("likelihood", "size", "fragments", "formula", "place")
 
 

@@ -24,7 +24,8 @@ from ..evaluation.report import Table, calibration_tables, to_rich
 from ..loading import load_model
 from ..ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES, evidence, weigh
 from ..saving import is_half, save_for_hub
-from ..simulation.simulate import load_fragmentation
+from ..simulation.simulate import fitted_molecules, load_fragmentation
+from ..training.record import record_molecules
 
 GAIN = "tanimoto@1"
 SHOWN = {
@@ -83,6 +84,7 @@ def run(args) -> int:
     if not args.dry_run:
         if is_new:
             save_for_hub(model, processor, args.model, half=is_half(args.model))
+            record_molecules(args.model, fitted_molecules())
         save_ranking(args.model, ranking, folds)
         console.print(
             f"The weights fitted on all {len({pool.molecule for pool in labelled})} are now in {args.model}."

@@ -187,6 +187,7 @@ def architecture(name: str, config) -> str:
         "projector": config.projector_config,
         "structure_head": config.structure_config,
         "fingerprint_tokens": config.structure_config,
+        "fragmentation": config.fragmentation_config,
         "language_model": config.text_config,
     }[name]
     words = [part.model_type]

@@ -20,9 +20,11 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from ..configuration_spec2mol import FragmentationConfig
+from ..data.examples import molecule_identity
 from ..fragment_graph_spec2mol import PRECURSOR_HYDROGENS, FragmentGraph, condition_features
 from ..fragments_spec2mol import HYDROGEN_SHIFTS, MAX_ATOMS
 from ..modeling_fragmentation import MASS_UNIT, VOCABULARY_TOLERANCE, FragmentationModel
+from .simulate import MOLECULES
 
 SPECTRA_PER_MOLECULE = 4  # in one epoch
 MOLECULES_PER_STEP = 8
@@ -46,6 +48,12 @@ def load(path: str, limit: int | None = None) -> list[Example]:
         if molecule.GetNumAtoms() <= MAX_ATOMS:
             examples.append(Example(FragmentGraph.from_molecule(molecule), list(rows.itertuples())))
     return examples
+
+
+def identities(path: str) -> torch.Tensor:
+    """Of all molecules of a file, for the record of the models that the weights become a part of."""
+    keys = pd.read_parquet(path, columns=["inchikey"])["inchikey"].unique()
+    return torch.tensor(sorted(molecule_identity(key[:14]) for key in keys))
 
 
 def explain(graph: FragmentGraph, spectrum) -> tuple[np.ndarray, np.ndarray]:
@@ -139,6 +147,7 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
     train, val = load(args.train, args.limit), load(args.val, args.limit)
+    molecules = identities(args.train)
     config = FragmentationConfig()
     model = FragmentationModel(config)
     model.losses, model.ions = vocabularies(train, config.vocabulary_size)
@@ -162,7 +171,7 @@ def main():
                     optimizer.zero_grad()
                     schedule.step()
                     progress.set_postfix(loss=f"{np.mean(losses[-500:]):.3f}")
-        save_file(model.state_dict(), args.output)
+        save_file(model.state_dict() | {MOLECULES: molecules}, args.output)
         print(
             f"epoch {epoch + 1}: train {np.mean(losses):.3f}, val {validation_loss(model, val):.3f} nats", flush=True
         )

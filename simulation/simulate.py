@@ -23,6 +23,7 @@ from ..fragment_graph_spec2mol import (
 from ..modeling_fragmentation import FragmentationModel
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
+MOLECULES = "molecules"  # in the file of the weights
 MAX_PEAKS = 60
 MERGE_PPM = 5.0  # peaks closer than this are one
 # The model gives the mean of what spectra of such molecules look like; a single spectrum has fewer peaks. With these
@@ -56,8 +57,15 @@ class Conditions(NamedTuple):
 
 def load_fragmentation(path: str | Path = WEIGHTS) -> FragmentationModel:
     model = FragmentationModel(FragmentationConfig())
-    model.load_state_dict(load_file(path))
+    weights = load_file(path)
+    del weights[MOLECULES]
+    model.load_state_dict(weights)
     return model.eval()
+
+
+def fitted_molecules(path: str | Path = WEIGHTS) -> np.ndarray:
+    """`molecule_identity` of the molecules whose spectra the weights were fitted to, int64."""
+    return load_file(path)[MOLECULES].numpy()
 
 
 @torch.inference_mode()

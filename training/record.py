@@ -78,6 +78,13 @@ def record_stage(
     save_file({"identities": np.unique(np.concatenate(molecules))}, Path(folder, MOLECULES))
 
 
+def record_molecules(folder: str | Path, identities: np.ndarray):
+    """Adds what a part that joined the model had seen, if the folder has a record."""
+    path = Path(folder, MOLECULES)
+    if path.is_file():
+        save_file({"identities": np.union1d(load_file(path)["identities"], identities)}, path)
+
+
 def load_seen(name: str | Path) -> TrainingRecord | None:
     """The record of a folder or Hub name; None if it has none."""
     try:

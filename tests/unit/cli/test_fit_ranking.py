@@ -1,8 +1,10 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from spec2mol import load_model, predict_molecules
 from spec2mol.chemistry_spec2mol import formula_mass, molecular_formula, precursor_mz
@@ -10,6 +12,8 @@ from spec2mol.cli.main import main
 from spec2mol.evaluation.fitting import load_folds
 from spec2mol.ranking_spec2mol import DEFAULT_WEIGHTS, EVIDENCE, FEATURES
 from spec2mol.saving import save_for_hub
+from spec2mol.simulation.simulate import fitted_molecules
+from spec2mol.training.record import MOLECULES, RECORD, load_seen
 from tests import builders
 
 # So small that every isomer is among the samples
@@ -35,6 +39,8 @@ def data(tmp_path):
 
 
 def test_fitted_weights_give_probabilities_and_an_honest_evaluation(folder, data, tmp_path, capsys):
+    save_file({"identities": np.array([1, 2])}, folder / MOLECULES)
+    (folder / RECORD).write_text('{"stages": [], "unknown": []}')
     assert main(["fit-ranking", str(folder), "--data", str(data)]) == 0
     shown = capsys.readouterr().out
     assert "Track mass" in shown and "Track formula" in shown and "fitted on all 8" in shown
@@ -49,7 +55,8 @@ def test_fitted_weights_give_probabilities_and_an_honest_evaluation(folder, data
         "close": of_answers,
     }
     assert (model.config.ranking["order"] == DEFAULT_WEIGHTS) != kept
-    assert not model.model.fragmentation.is_untrained  # It came with the ranking.
+    assert not model.model.fragmentation.is_untrained  # It came with the ranking, and its molecules with it.
+    assert set(load_seen(folder).molecules) == {1, 2, *fitted_molecules()}
     query = pd.read_parquet(data).iloc[0].to_dict()
     (candidates,) = predict_molecules(model, processor, [query])
     assert all(0 < c.probability <= c.probability_close < 1 for c in candidates)

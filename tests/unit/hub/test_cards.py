@@ -77,6 +77,12 @@ def test_inputs_parts_and_use(tmp_path, model):
     count = sum(p.numel() for p in model.model.encoder.parameters())
     assert f"| encoder | dreams, 2 layers x 32 | {count:,} |" in text
     assert "| language model | gpt_neo, 2 layers x 32, vocabulary of " in text
+    assert "| fragmentation |" not in text
+    explaining = builders.with_fragmentation(builders.model())
+    assert (
+        "| fragmentation | spec2mol_fragmentation, 4 layers x 128 |"
+        in card(tmp_path, explaining, license="cc0-1.0").text
+    )
 
 
 def test_the_example_in_the_card_runs(tmp_path, model, monkeypatch):

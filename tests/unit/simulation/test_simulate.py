@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from spec2mol.data.examples import molecule_identity
 from spec2mol.evaluation.intervals import paired_difference
 from spec2mol.fragment_graph_spec2mol import PRECURSOR_HYDROGENS
 from spec2mol.simulation.evaluate import evaluate_molecule
@@ -13,6 +14,7 @@ from spec2mol.simulation.simulate import (
     Conditions,
     MeasuredConditions,
     can_carry,
+    fitted_molecules,
     load_fragmentation,
     simulate,
     to_peaks,
@@ -141,3 +143,10 @@ def test_learned_weights_beat_the_controls(model, shared):
         for control in ("precursor only", "uniform"):
             of_model, of_control = results[f"{similarity} model"], results[f"{similarity} {control}"]
             assert paired_difference(of_model, of_control, results["inchikey"]).low > 0
+
+
+def test_the_weights_tell_which_molecules_they_have_seen(shared):
+    train, val = (pd.read_parquet(shared / f"data/massbank/{fold}.parquet")["inchikey"] for fold in ("train", "val"))
+    seen = set(fitted_molecules())
+    assert {molecule_identity(key[:14]) for key in train.unique()} == seen
+    assert not {molecule_identity(key[:14]) for key in val.unique()} & seen
