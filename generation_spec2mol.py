@@ -288,8 +288,8 @@ def pool_molecules(
 
 def fragment_scores(model, spectrum: Mapping, molecules: Sequence[str]) -> np.ndarray | None:
     """How well the fragments of each molecule explain the peaks, `FragmentationModel.log_share`; None from a model
-    without that part, or of an ion that it does not know. A molecule that cannot be cut is as bad as the worst of the
-    others."""
+    without that part, of an ion that it does not know, or if none can be cut. A molecule that cannot be cut is as bad
+    as the worst of the others."""
     fragmentation = model.model.fragmentation
     if fragmentation is None or fragmentation.is_untrained:
         return None
@@ -305,7 +305,7 @@ def fragment_scores(model, spectrum: Mapping, molecules: Sequence[str]) -> np.nd
             scores[i] = fragmentation.log_share(flat_molecule(smiles), spectrum)
         except ValueError:
             continue
-    return np.nan_to_num(scores, nan=0.0 if np.isnan(scores).all() else np.nanmin(scores))
+    return None if np.isnan(scores).all() else np.nan_to_num(scores, nan=np.nanmin(scores))
 
 
 @torch.inference_mode()

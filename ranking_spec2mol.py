@@ -32,6 +32,7 @@ DEFAULT_WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {
 # peaks, and the order of the candidates. Likeness to the predicted fingerprint compares candidates well, but is high,
 # too, in some pools that are all wrong.
 EVIDENCE = ("likelihood", "size", "fragments", "formula", "place")
+MEAN_LOG_SHARE = -5.0  # of answers on val: "fragments" where the ion is one that the fragmentation model does not know
 
 
 class Ranking(NamedTuple):
@@ -59,7 +60,7 @@ def pool_features(
     fragment_scores: Sequence[float] | None = None,
     match_scores: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; 0 where the model has no such part.
+    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; a constant where the model has no such part.
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.
@@ -72,6 +73,7 @@ def pool_features(
     log_likelihoods, formula_scores = np.asarray(log_likelihoods), np.asarray(formula_scores)
     share = np.exp(_log_posterior(log_likelihoods + formula_scores))
     columns = dict.fromkeys(FEATURES, np.zeros(len(share))) | {
+        "fragments": np.full(len(share), MEAN_LOG_SHARE),
         "likelihood": log_likelihoods,
         "size": np.log(sizes),
         "consensus": tanimoto_matrix(fingerprints, fingerprints) @ share,

@@ -173,6 +173,7 @@ def profile(model, processor, spectra) -> dict[str, float]:
         "drawing and bookkeeping": (generation, "write_molecules"),
         "planning": (generation, "plan_queries"),
         "ranking: SELFIES to molecules": (processor, "decode_molecules"),
+        "ranking: fragments": (generation, "fragment_scores"),
         "ranking: matching head": (generation, "match_scores"),
         "ranking: the rest": (generation, "pool_molecules"),
     }
