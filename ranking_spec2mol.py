@@ -60,7 +60,7 @@ def pool_features(
     fragment_scores: Sequence[float] | None = None,
     match_scores: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; a constant where the model has no such part.
+    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; constant where the model has no such part.
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.

@@ -178,7 +178,7 @@ def test_without_a_text_branch_there_is_no_match():
     assert match_scores(model, processor, encode_queries(model, processor, queries), [0], ["CCO"]) is None
 
 
-ETHANOL = builders.KNOWN | {  # with C2H5+ and CH3O+
+EXPLAINED = builders.KNOWN | {  # with C2H5+ and CH3O+
     "mzs": [29.0386, 31.0178, 47.0491],
     "intensities": [1.0, 0.4, 0.1],
     "precursor_mz": 47.0491,
@@ -188,21 +188,21 @@ ETHANOL = builders.KNOWN | {  # with C2H5+ and CH3O+
 def test_fragment_scores_are_those_of_the_fragmentation_model():
     model = builders.with_fragmentation(builders.model())
     molecules = ["CCO", "C[Fe]C", "COC"]
-    scores = fragment_scores(model, ETHANOL, molecules)
+    scores = fragment_scores(model, EXPLAINED, molecules)
     for i in (0, 2):
-        expected = model.model.fragmentation.log_share(Chem.MolFromSmiles(molecules[i]), ETHANOL)
+        expected = model.model.fragmentation.log_share(Chem.MolFromSmiles(molecules[i]), EXPLAINED)
         assert scores[i] == pytest.approx(expected, abs=1e-5)
     assert scores[0] > scores[2] == scores[1]  # Iron is no element that it knows.
-    assert fragment_scores(model, ETHANOL, ["C[Fe]C"]) is None
-    assert fragment_scores(model, ETHANOL | {"adduct": None}, molecules) == pytest.approx(scores)  # assumed: [M+H]+
+    assert fragment_scores(model, EXPLAINED, ["C[Fe]C"]) is None
+    assert fragment_scores(model, EXPLAINED | {"adduct": None}, molecules) == pytest.approx(scores)  # assumed: [M+H]+
     for unknown in ({"adduct": "[M+K]+"}, {"adduct": "?"}, {"mzs": [], "intensities": []}):
-        assert fragment_scores(model, ETHANOL | unknown, molecules) is None
-    assert fragment_scores(builders.model(), ETHANOL, molecules) is None
+        assert fragment_scores(model, EXPLAINED | unknown, molecules) is None
+    assert fragment_scores(builders.model(), EXPLAINED, molecules) is None
 
 
 def test_what_fragments_say_counts_in_the_ranking():
     model, processor = builders.with_fragmentation(builders.trained(steps=20)[0]), builders.processor()
-    (pool,) = draw_pools(model, processor, [ETHANOL])
+    (pool,) = draw_pools(model, processor, [EXPLAINED])
     column = pool.features[:, list(FEATURES).index("fragments")]
-    assert column == pytest.approx(fragment_scores(model, ETHANOL, [c.smiles for c in pool.candidates]))
+    assert column == pytest.approx(fragment_scores(model, EXPLAINED, [c.smiles for c in pool.candidates]))
     assert len(set(column)) > 1
