@@ -58,7 +58,8 @@ def rank_of_truth(scores: np.ndarray, truth: int) -> int:
 def retrieve(model, processor, rows: Sequence[Mapping], candidates: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """One line for each query: identifier, inchikey, smiles, candidates (their number), and whether the truth is among
     the first 1, 5 and 20 (name@1, ...) by each of `RANKINGS` that the model has the parts for; and the expectation of
-    a random order (chance). Candidates that the text branch cannot write are last by its rankings."""
+    a random order (chance). Candidates that the text branch cannot write are last by its rankings; a query of which a
+    part says nothing is a miss."""
     of_molecule = defaultdict(list)
     for i, row in enumerate(rows):
         of_molecule[row["smiles"]].append(i)
@@ -87,7 +88,9 @@ def retrieve(model, processor, rows: Sequence[Mapping], candidates: Mapping[str,
             lines[i] = {name: rows[i][name] for name in IDENTITY} | {"candidates": len(listed)} | _hits(ranks) | chance
         progress.update(len(indices))
     progress.close()
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines)
+    hits = [column for column in frame if "@" in column]
+    return frame.fillna(dict.fromkeys(hits, 0.0))  # Fragments say nothing of some ions.
 
 
 def without_spectrum(

@@ -77,6 +77,13 @@ def test_a_truth_that_the_model_cannot_write_is_missed_but_counted():
     assert hits["itc@1"].tolist() == hits["itm@1"].tolist() == [0]
 
 
+def test_what_fragments_say_nothing_of_is_missed_by_them_but_counted():
+    model, processor = builders.with_fragmentation(builders.model()), builders.processor()
+    told = [row | {"adduct": adduct} for row, adduct in zip(rows(), ["[M+H]+", "[M+K]+"], strict=False)]
+    hits = retrieve(model, processor, told, dict.fromkeys(builders.MOLECULES, list(builders.MOLECULES)))
+    assert hits["fragments@5"].tolist() == [1, 0] and hits["total@5"].tolist() == [1, 1]
+
+
 def test_a_model_without_text_branch_ranks_by_the_rest():
     model = builders.model(projector={"use_qformer_text_input": False}, structure_config={"hidden_size": 16})
     hits = retrieve(model, builders.processor(), rows()[:1], {"CCO": ["CCO", "CCN"]})
