@@ -84,6 +84,9 @@ def save_for_hub(
 
 
 def is_half(folder: str | Path) -> bool:
-    """Whether the weights of a saved folder are stored in float16."""
-    with safe_open(min(Path(folder).glob("*.safetensors")), framework="pt") as weights:
-        return any(weights.get_slice(name).get_dtype() == "F16" for name in weights.keys())
+    """Whether the weights of a saved folder are in float16, as `save_for_hub(half=True)` leaves them."""
+    dtypes = set()
+    for path in Path(folder).glob("model*.safetensors"):
+        with safe_open(path, framework="pt") as weights:
+            dtypes |= {weights.get_slice(name).get_dtype() for name in weights.keys()}
+    return {dtype for dtype in dtypes if "F" in dtype} == {"F16"}

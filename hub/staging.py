@@ -3,10 +3,8 @@
 import shutil
 from pathlib import Path
 
-from safetensors import safe_open
-
 from ..loading import load_model
-from ..saving import save_for_hub
+from ..saving import is_half, save_for_hub
 from .cards import RECORDS, model_card
 from .verify import check_weights
 
@@ -30,18 +28,9 @@ def stage(folder: str | Path, target: str | Path, repo_id: str, license: str | N
     model, processor = load_model(str(folder))
     if model.generation_config.max_new_tokens is None:  # transformers would cut answers at 20 symbols.
         model.generation_config.max_new_tokens = type(model)(model.config).generation_config.max_new_tokens
-    save_for_hub(model, processor, target, half=_stored_in_half(folder))
+    save_for_hub(model, processor, target, half=is_half(folder))
     for name in RECORDS:
         if (folder / name).is_file():
             shutil.copy(folder / name, target / name)
     shutil.copy(folder / "LICENSE" if (folder / "LICENSE").is_file() else LICENSE, target / "LICENSE")
     model_card(folder, model, processor, repo_id, license).save(target / "README.md")
-
-
-def _stored_in_half(folder: Path) -> bool:
-    """Is every weight in float16, as `save_for_hub(half=True)` leaves it?"""
-    dtypes = set()
-    for path in folder.glob("model*.safetensors"):
-        with safe_open(path, framework="pt") as weights:
-            dtypes |= {weights.get_slice(name).get_dtype() for name in weights.keys()}
-    return dtypes == {"F16"}

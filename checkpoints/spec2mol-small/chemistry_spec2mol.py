@@ -48,7 +48,7 @@ def _require(module, name):
 
 
 @functools.lru_cache(maxsize=1024)  # One molecule is asked for its key, its formula, its fingerprint.
-def _flat_molecule(smiles):
+def flat_molecule(smiles):
     """RDKit molecule without stereochemistry and isotope labels, not to be changed by the caller; None if `smiles` is
     no molecule (so is "*")."""
     _require(Chem, "rdkit")
@@ -66,20 +66,20 @@ def _flat_molecule(smiles):
 
 def canonical_smiles(smiles: str) -> str | None:
     """RDKit canonical SMILES of the flat molecule; None if `smiles` cannot be parsed."""
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def random_smiles(smiles: str, seed: int) -> str | None:
     """SMILES of the flat molecule from a random atom on, by branches in a random order: the same for the same seed.
     None if `smiles` cannot be parsed."""
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     return None if molecule is None else Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed)[0]
 
 
 def inchikey(smiles: str) -> str | None:
     """InChIKey (27 characters) of the flat molecule; None if `smiles` cannot be parsed or has no InChI."""
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     if molecule is None:
         return None
     with BlockLogs():
@@ -94,13 +94,13 @@ def inchikey_block(smiles: str) -> str | None:
 
 def morgan_fingerprint(smiles: str, size: int = 2048):
     """Morgan fingerprint of radius 2, `(size,)` uint8 of 0 and 1; None if `smiles` cannot be parsed."""
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     return None if molecule is None else GetMorganGenerator(radius=2, fpSize=size).GetFingerprintAsNumPy(molecule)
 
 
 def molecular_formula(smiles: str) -> str | None:
     """Molecular formula in Hill order, without charge: "C5H14NO" for choline; None if `smiles` cannot be parsed."""
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     return None if molecule is None else re.sub(r"[+-]\d*$", "", CalcMolFormula(molecule))
 
 
@@ -153,7 +153,7 @@ def to_selfies(smiles: str, dialect: str = "2.x") -> str | None:
     """
     _check_dialect(dialect)
     _require(selfies, "selfies")
-    molecule = _flat_molecule(smiles)
+    molecule = flat_molecule(smiles)
     if molecule is None:
         return None
     canonical = Chem.MolToSmiles(molecule)
@@ -370,6 +370,7 @@ __all__ = [
     "Adduct",
     "adduct_composition",
     "canonical_smiles",
+    "flat_molecule",
     "formula_mass",
     "from_selfies",
     "inchikey",

@@ -200,6 +200,28 @@ class StructureConfig(PreTrainedConfig):
 
 
 @strict
+class FragmentationConfig(PreTrainedConfig):
+    r"""
+    Configuration of the model that says how a molecule breaks in the instrument, see `modeling_fragmentation`.
+
+    atom_size (`int`): width of the atoms' states.
+    hidden_size (`int`): width of the fragments' states.
+    num_hidden_layers (`int`): rounds of messages among the atoms.
+    vocabulary_size, vocabulary_rank (`int`): common neutral losses and common ions, so many of each, and the rank of
+        their scores' dependence on the conditions.
+    """
+
+    model_type = "spec2mol_fragmentation"
+    base_config_key = "fragmentation_config"
+
+    atom_size: int = 64
+    hidden_size: int = 128
+    num_hidden_layers: int = 4
+    vocabulary_size: int = 512
+    vocabulary_rank: int = 8
+
+
+@strict
 class ModalityExpertsConfig(PreTrainedConfig):
     r"""
     Configuration of modality experts, see `modeling_modality_experts`.
@@ -239,6 +261,7 @@ class Spec2MolConfig(PreTrainedConfig):
     text_config: any causal language model, or any encoder-decoder: then the text encoder reads the soft tokens.
     experts_config: cuts the language model's feed-forward layers into experts by modality, or None.
     structure_config: the structure head and the fingerprint tokens, or None.
+    fragmentation_config: the fragmentation model, which compares molecules with peaks, or None.
     ranking (`dict`): weights of what speaks for a candidate, as `spec2mol fit-ranking` fits them, or None.
     num_query_tokens (`int`): soft tokens that the projector makes of each input.
     soft_token_id (`int`): id of the placeholder in `input_ids` that soft tokens replace; None for text alone.
@@ -256,6 +279,7 @@ class Spec2MolConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="gpt_neo", init_kwargs=CHEMGPT_4_7M),
         "experts_config": SubConfigSpec(config_class=ModalityExpertsConfig, optional=True),
         "structure_config": SubConfigSpec(config_class=StructureConfig, optional=True),
+        "fragmentation_config": SubConfigSpec(config_class=FragmentationConfig, optional=True),
     }
 
     encoder_config: dict | PreTrainedConfig | None = field(default_factory=dict)
@@ -264,6 +288,7 @@ class Spec2MolConfig(PreTrainedConfig):
     text_config: dict | PreTrainedConfig | None = None
     experts_config: dict | PreTrainedConfig | None = None
     structure_config: dict | PreTrainedConfig | None = None
+    fragmentation_config: dict | PreTrainedConfig | None = None
     ranking: dict | None = None
     num_query_tokens: int = 32
     soft_token_id: int | None = 4
@@ -300,6 +325,7 @@ AutoConfig.register("spec2mol_multilevel", MultilevelConfig, exist_ok=True)
 AutoConfig.register("unimol", UniMolConfig, exist_ok=True)
 AutoConfig.register("spec2mol_conditions", ConditionConfig, exist_ok=True)
 AutoConfig.register("spec2mol_modality_experts", ModalityExpertsConfig, exist_ok=True)
+AutoConfig.register("spec2mol_fragmentation", FragmentationConfig, exist_ok=True)
 AutoConfig.register("spec2mol_structure", StructureConfig, exist_ok=True)
 AutoConfig.register("spec2mol", Spec2MolConfig, exist_ok=True)
 
@@ -307,6 +333,7 @@ __all__ = [
     "CHEMGPT_4_7M",
     "ConditionConfig",
     "DreamsConfig",
+    "FragmentationConfig",
     "GinConfig",
     "ModalityExpertsConfig",
     "MultilevelConfig",

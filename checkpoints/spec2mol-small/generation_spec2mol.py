@@ -15,6 +15,7 @@ import torch
 from .chemistry_spec2mol import (
     ADDUCTS,
     adduct_composition,
+    flat_molecule,
     formula_mass,
     inchikey,
     molecular_formula,
@@ -22,7 +23,8 @@ from .chemistry_spec2mol import (
     precursor_mz,
 )
 from .formula_constraint_spec2mol import Derivations, number_of_electrons, read_formula
-from .formulas_spec2mol import rank_formulas
+from .formulas_spec2mol import assumed_adduct, rank_formulas
+from .fragment_graph_spec2mol import PRECURSOR_HYDROGENS
 from .ranking_spec2mol import FEATURES, pool_features, rank
 from .sampling_spec2mol import Query, Text, write_molecules
 
@@ -278,9 +280,32 @@ def pool_molecules(
         log_likelihoods=likelihoods,
         formula_scores=[queries[number].formula_score for number in numbers],
         predicted_bits=logits.float().sigmoid().cpu().numpy() if logits.shape[1] else None,
+        fragment_scores=fragment_scores(model, queries[0].spectrum, molecules),
         match_scores=match_scores(model, processor, encoded, numbers, molecules),
     )
     return [Candidate(*of_one) for of_one in zip(molecules, keys, formulas, likelihoods, strict=True)], features
+
+
+def fragment_scores(model, spectrum: Mapping, molecules: Sequence[str]) -> np.ndarray | None:
+    """How well the fragments of each molecule explain the peaks, `FragmentationModel.log_share`; None from a model
+    without that part, of an ion that it does not know, or if none can be cut. A molecule that cannot be cut is as bad
+    as the worst of the others."""
+    fragmentation = model.model.fragmentation
+    if fragmentation is None or fragmentation.is_untrained:
+        return None
+    try:
+        spectrum = dict(spectrum) | {"adduct": assumed_adduct(spectrum)}
+    except ValueError:
+        return None
+    if spectrum["adduct"] not in PRECURSOR_HYDROGENS or not len(spectrum["mzs"]):
+        return None
+    scores = np.full(len(molecules), np.nan)
+    for i, smiles in enumerate(molecules):
+        try:
+            scores[i] = fragmentation.log_share(flat_molecule(smiles), spectrum)
+        except ValueError:
+            continue
+    return None if np.isnan(scores).all() else np.nan_to_num(scores, nan=np.nanmin(scores))
 
 
 @torch.inference_mode()
@@ -327,6 +352,7 @@ __all__ = [
     "Pool",
     "draw_pools",
     "encode_queries",
+    "fragment_scores",
     "mass_error_ppm",
     "match_scores",
     "molecule_formula",

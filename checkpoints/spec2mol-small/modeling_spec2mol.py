@@ -27,6 +27,7 @@ from .configuration_spec2mol import Spec2MolConfig
 from .distributed_spec2mol import gather_batch, gather_padded_batch, mean_over_processes, process_index
 from .modeling_conditions import ConditionEmbeddings
 from .modeling_dreams import DreamsModel
+from .modeling_fragmentation import NO_MASS, FragmentationModel
 from .modeling_gin import GinModel
 from .modeling_modality_experts import add_modality_experts, partition_neurons
 from .modeling_multilevel import MultilevelProjector
@@ -110,6 +111,9 @@ class Spec2MolPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, QFormerProjector) and module.learns_temperature:
             init.constant_(module.temperature, 0.07)
+        elif isinstance(module, FragmentationModel):
+            init.constant_(module.losses, NO_MASS)
+            init.constant_(module.ions, NO_MASS)
         elif isinstance(module, MultilevelProjector):
             init.normal_(module.level_queries)
             if module.config.num_motif_queries:
@@ -123,6 +127,7 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
     def __init__(self, config: Spec2MolConfig):
         super().__init__(config)
         self.encoder = self.conditions = self.fingerprint_tokens = self.projector = self.structure_head = None
+        self.fragmentation = None
         if config.encoder_config is not None:
             self.encoder = ENCODERS[config.encoder_config.model_type]._from_config(config.encoder_config)
             self.projector = PROJECTORS[config.projector_config.model_type](config)
@@ -132,6 +137,8 @@ class Spec2MolModel(Spec2MolPreTrainedModel):
             self.structure_head = StructureHead(config)
             if config.structure_config.num_tokens:
                 self.fingerprint_tokens = FingerprintTokens(config)
+        if config.fragmentation_config is not None:
+            self.fragmentation = FragmentationModel(config.fragmentation_config)
         self.post_init()
 
     @property

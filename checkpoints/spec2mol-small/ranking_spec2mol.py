@@ -17,14 +17,22 @@ FEATURES = {
     "consensus": "its mean Tanimoto similarity to the pool, each candidate weighted by its likelihood",
     "fingerprint": "Tanimoto similarity of its fingerprint with the one that encoder or structure head predicts",
     "structure": "log likelihood of its fingerprint to that prediction, less the log of the sum over the pool",
+    "fragments": "mean log share of the ion current that its fragments give to the peaks",
     "match": "cosine and matching odds of `model.score`, less the log of the sum over the pool",
     "formula": "log probability of its formula given mass and fragments; 0 where the formula is known",
 }
 # Of the order, without fitted weights
-DEFAULT_WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {"likelihood": 0.1, "fingerprint": 10.0, "formula": 0.1}
-# What probabilities are made of: how sure the model is of the text, for its length, and the order of the candidates.
-# Likeness to the predicted fingerprint compares candidates well, but is high, too, in some pools that are all wrong.
-EVIDENCE = ("likelihood", "size", "formula", "place")
+DEFAULT_WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {
+    "likelihood": 0.1,
+    "fingerprint": 10.0,
+    "fragments": 0.5,
+    "formula": 0.1,
+}
+# What probabilities are made of: how sure the model is of the text, for its length, how well fragments explain the
+# peaks, and the order of the candidates. Likeness to the predicted fingerprint compares candidates well, but is high,
+# too, in some pools that are all wrong.
+EVIDENCE = ("likelihood", "size", "fragments", "formula", "place")
+MEAN_LOG_SHARE = -5.0  # of answers on val: "fragments" where the ion is one that the fragmentation model does not know
 
 
 class Ranking(NamedTuple):
@@ -49,20 +57,23 @@ def pool_features(
     log_likelihoods: Sequence[float],
     formula_scores: Sequence[float],
     predicted_bits: np.ndarray | None = None,
+    fragment_scores: Sequence[float] | None = None,
     match_scores: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; 0 where the model has no such part.
+    """`(candidates, len(FEATURES))` of the distinct molecules in one pool; constant where the model has no such part.
 
     Args:
         fingerprints: Morgan, `(candidates, bits)`.
         sizes: numbers of heavy atoms.
         log_likelihoods, formula_scores: in nats.
         predicted_bits: probabilities, `(candidates, bits)`.
+        fragment_scores: of `FragmentationModel.log_share`.
         match_scores: of `model.score`.
     """
     log_likelihoods, formula_scores = np.asarray(log_likelihoods), np.asarray(formula_scores)
     share = np.exp(_log_posterior(log_likelihoods + formula_scores))
     columns = dict.fromkeys(FEATURES, np.zeros(len(share))) | {
+        "fragments": np.full(len(share), MEAN_LOG_SHARE),
         "likelihood": log_likelihoods,
         "size": np.log(sizes),
         "consensus": tanimoto_matrix(fingerprints, fingerprints) @ share,
@@ -74,6 +85,8 @@ def pool_features(
         columns["fingerprint"] = shared / (fingerprints.sum(1) + bits.sum(1) - shared)
         log_likelihoods = np.where(fingerprints > 0, np.log(bits), np.log1p(-bits)).sum(1)
         columns["structure"] = _log_posterior(log_likelihoods)
+    if fragment_scores is not None:
+        columns["fragments"] = np.asarray(fragment_scores)
     if match_scores is not None:
         columns["match"] = _log_posterior(match_scores)
     return np.stack(list(columns.values()), axis=1)

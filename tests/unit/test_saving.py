@@ -43,5 +43,6 @@ def test_without_weights_a_fragmentation_model_is_untrained(tmp_path):
 
 def test_is_half(tmp_path):
     for half in (True, False):
-        save_for_hub(builders.model(), builders.processor(), tmp_path / str(half), half=half)
+        model = builders.with_fragmentation(builders.model())  # which has integers too
+        save_for_hub(model, builders.processor(), tmp_path / str(half), half=half)
         assert is_half(tmp_path / str(half)) == half
