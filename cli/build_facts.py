@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ..data.facts import conformer_facts, molecule_facts
+from ..data.facts import conformer_facts, describe, molecule_facts
 from ..molecules_spec2mol import read_molecule
 
 
@@ -43,6 +43,8 @@ def run(args) -> int:
     table = table[kept].reset_index(drop=True)
     added = pd.DataFrame([fact for fact in facts if isinstance(fact, dict)])
     table = pd.concat([table.drop(columns=added.columns, errors="ignore"), added], axis=1)
+    if "description" not in table and len(table):
+        table["description"] = [describe(row["smiles"], row) for row in table.to_dict("records")]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(args.output)
     print(f"{args.output}: {len(table)} molecules")

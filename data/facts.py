@@ -55,3 +55,16 @@ def shape_facts(coordinates) -> Mapping[str, float]:
         "radius_of_gyration": float(np.sqrt(total)),
         "asphericity": float(spread / (2 * total**2)) if len(xyz) > 1 else 0.0,
     }
+
+
+def describe(smiles: str, facts: Mapping) -> str:
+    """A molecule in words, by a template over `molecule_facts` and, if they are there, `conformer_facts`. SMILES come
+    last: nothing before can be read off them."""
+    text = (
+        "It has {num_rings} rings. Its molecular weight is {molecular_weight:.0f} g/mol, its logP {logp:.1f}, "
+        "its polar surface area {tpsa:.0f} square angstroms, its complexity {complexity:.0f}. "
+        "It holds {functional_groups}. "
+    )
+    if "span" in facts:
+        text += "It is {span:.1f} angstroms long and its radius of gyration {radius_of_gyration:.2f} angstroms. "
+    return text.format(**facts) + f"Its SMILES is {smiles}"

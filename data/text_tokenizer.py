@@ -15,18 +15,20 @@ def build_text_tokenizer(
     texts: Iterable[str], vocab_size: int = 4000, characters: bool = False, smiles: bool = False
 ) -> PreTrainedTokenizerFast:
     """Byte-pair encoding (Sennrich et al. 2016) over characters, the same for the same texts. Words keep the space in
-    front of them; every text ends with </s>. It can write printable ASCII and the characters of the texts.
+    front of them, digits are tokens of their own, and every text ends with </s>. It can write printable ASCII and the
+    characters of the texts.
 
     vocab_size: at most so many tokens.
     characters: beside these, the tokens of `characters_spec2mol`.
-    smiles: no token joins digits, parentheses or dots to anything. What one SMILES copies of another differs in ring
+    smiles: no token joins parentheses or dots to anything either. What one SMILES copies of another differs in ring
         numbers and branches, and without these its tokens are the same.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    words = [pre_tokenizers.Metaspace(prepend_scheme="first")]
-    if smiles:
-        words.append(pre_tokenizers.Split(Regex(r"[0-9().]"), "isolated"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
+    # A number of which every part is a word of its own could be learned by heart alone.
+    alone = Regex(r"[0-9().]" if smiles else r"[0-9]")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Split(alone, "isolated")]
+    )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

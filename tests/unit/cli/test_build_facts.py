@@ -18,11 +18,14 @@ def test_a_table_with_facts(tmp_path, capsys):
     assert "left out, RDKit cannot read them: 1" in printed
     assert "left out, no conformer of them can be embedded: 1" in printed
 
+    given[["smiles"]].to_parquet(tmp_path / "given.parquet")
     assert main([*arguments, "--limit", "1", "--processes", "1"]) == 0
     assert "atoms" not in pd.read_parquet(tmp_path / "new" / "facts.parquet")
     assert main([*arguments, "--max-atoms", "5", "--processes", "1"]) == 0
     assert "left out, more than 5 atoms: 1" in capsys.readouterr().out
     assert pd.read_parquet(tmp_path / "new" / "facts.parquet")["smiles"].tolist() == ["CCO", "C1#CC1"]
+    described = pd.read_parquet(tmp_path / "new" / "facts.parquet")["description"]  # of those without one
+    assert described[0].startswith("It has 0 rings. ") and described[0].endswith("Its SMILES is CCO")
 
 
 @pytest.mark.parametrize("content", [None, pd.DataFrame({"name": ["ethanol"]})])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spec2mol.data.facts import conformer_facts, molecule_facts, shape_facts
+from spec2mol.data.facts import conformer_facts, describe, molecule_facts, shape_facts
 
 
 def test_aspirin():
@@ -32,3 +32,15 @@ def test_conformers():
 def test_no_molecule():
     with pytest.raises(ValueError, match="is no molecule"):
         molecule_facts("CC(")
+
+
+def test_facts_in_words():
+    facts = molecule_facts("CCO")
+    flat = (
+        "It has 0 rings. Its molecular weight is 46 g/mol, its logP -0.0, its polar surface area 20 square angstroms, "
+        "its complexity 3. It holds an alcohol. Its SMILES is CCO"
+    )
+    assert describe("CCO", facts) == flat
+    shape = "It is 2.4 angstroms long and its radius of gyration 1.02 angstroms. Its SMILES is CCO"
+    in_space = facts | {"span": 2.4, "radius_of_gyration": 1.02}
+    assert describe("CCO", in_space) == flat.replace("Its SMILES is CCO", shape)

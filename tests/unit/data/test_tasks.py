@@ -47,7 +47,12 @@ def test_every_answer_counts_and_no_question(table):
     tool = processor(chat_template=TEMPLATE)
     batch = Spec2MolCollator(tool)(load_task_examples({"spectrum": task}, "train", tool, limit=1).to_list())
     answer = tool.encode_molecule(MOLECULES[0])[1:]
-    assert batch["labels"][batch["labels"] != -100].tolist() == answer * 2
+    labels, ids = batch["labels"], batch["input_ids"]
+    assert labels[labels != -100].tolist() == answer * 2
+    assert torch.equal(labels[labels != -100], ids[labels != -100])
+    asked = tool.tokenizer.convert_tokens_to_ids(["[C]", "[C]", "[CLS]"])
+    middle = slice(tool.num_query_tokens + 1 + len(answer), -len(answer))
+    assert ids[0, middle].tolist() == asked and (labels[0, middle] == -100).all()
 
 
 def test_a_template_without_answers_is_an_error(table):
