@@ -24,7 +24,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--size", type=int, default=4000, help="of tasks: at most so many tokens (default: 4000)")
     parser.add_argument(
-        "--smiles", action="store_true", help="of tasks: parentheses and dots are tokens by themselves, as digits always are"
+        "--smiles", action="store_true", help="of tasks: parentheses and dots, as digits, are tokens by themselves"
     )
     parser.add_argument(
         "--characters", action="store_true", help="of tasks: molecules, proteins and nucleotides by character tokens"
