@@ -56,14 +56,19 @@ def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd
 
 def score_reactions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """Molecules of one side of a reaction, joined by dots or tildes (which tie ions together): exact (the same set of
-    molecules), valid (all can be read)."""
-    sides = [[molecule_set(text) for text in texts] for texts in (predictions, references)]
-    return pd.DataFrame(
-        [
-            {"exact": float(predicted is not None and predicted == truth), "valid": float(predicted is not None)}
-            for predicted, truth in zip(*sides, strict=True)
-        ]
-    )
+    molecules), valid (all can be read), Tanimoto similarity of the Morgan fingerprints of all of them together."""
+    lines = []
+    for texts in zip(predictions, references, strict=True):
+        predicted, truth = map(molecule_set, texts)
+        whole = [None if side is None else read_molecule(".".join(sorted(side))) for side in (predicted, truth)]
+        lines.append(
+            {
+                "exact": float(predicted is not None and predicted == truth),
+                "valid": float(predicted is not None),
+                "morgan": similarity(*whole, FINGERPRINTS["morgan"]),
+            }
+        )
+    return pd.DataFrame(lines)
 
 
 def score_captions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:

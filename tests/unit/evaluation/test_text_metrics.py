@@ -94,6 +94,9 @@ def test_reactions_are_sets_of_molecules():
     assert score_reactions(["OC(C)=O.OCC", "[K+].CC(=O)[O-]", "CCO.C"], truths)["exact"].tolist() == [1, 1, 0]
     scores = score_reactions(["CCO.C1CC", "", "CCO"], truths)
     assert scores["valid"].tolist() == [0, 0, 1] and scores["exact"].tolist() == [0, 0, 1]
+    assert scores["morgan"].tolist() == [0, 0, 1]
+    ethanol_alone, another = score_reactions(["CCO", "CCCC"], ["OCC.CC(=O)O", "[Na+]~[Cl-]"])["morgan"]
+    assert 0.3 < ethanol_alone < 1 and another == 0
 
 
 def test_numbers():
