@@ -1,11 +1,12 @@
-"""Speed of a training stage: batches of alike lengths against random ones, and where the time goes.
+"""Speed of a training stage: batches of alike lengths against random ones and plain padding, and where the time goes.
 
     python benchmarks/training_throughput.py recipes/measured_small.yaml model.from=runs/simulated
 
-Both orders of the same examples are padded to the longest of each batch and trained in turns, so that what else runs
-on the machine slows both alike. On a CPU times are the processor's, so that it does not count at all: the figures are
-of one core. The recipe says model, batch size and precision; arguments after it replace values, as in train.py. The
-peak is that of a matrix product, measured in the same run. Then a profile of the alike batches.
+Plain padding brings random batches to the lengths of the longest example, as `padding="max_length"` does; else a
+batch is padded to its own longest. All are trained in turns, so that what else runs on the machine slows all alike.
+On a CPU times are the processor's, so that it does not count at all: the figures are of one core. The recipe says
+model, batch size and precision; arguments after it replace values, as in train.py. The peak is that of a matrix
+product, measured in the same run. Then a profile of the alike batches.
 """
 
 import argparse
@@ -23,6 +24,10 @@ from spec2mol.training.recipe import Recipe
 from spec2mol.training.stages import build_trainer
 
 PROFILED_STEPS = 3
+TENSORS = {  # with a dimension of tokens, the second
+    "peaks": ("peaks", "peaks_mask", "fragment_counts"),
+    "text": ("input_ids", "attention_mask", "labels", "molecule_ids", "molecule_mask"),
+}
 LENGTHS = {"peaks_mask": "peaks", "attention_mask": "text", "molecule_mask": "text"}  # masks whose zeros are padding
 
 
@@ -46,8 +51,10 @@ def main():
     precision = torch.autocast(device.type, torch.bfloat16) if arguments.bf16 else contextlib.nullcontext()
 
     count = len(trainer.train_dataset)
+    shuffled = torch.randperm(count).tolist()
     orders = {
-        "random batches": torch.randperm(count).tolist(),
+        "plain padding": shuffled,
+        "random batches": shuffled,
         "alike batches": list(trainer._get_train_sampler()),
     }
     networks = dict.fromkeys(orders, model)
@@ -59,7 +66,13 @@ def main():
 
     def collate(order, start):
         rows = [trainer.train_dataset[i] for i in orders[order][start : start + size]]
-        return trainer.data_collator(rows)
+        batch = trainer.data_collator(rows)
+        return pad_to(batch, longest) if order == "plain padding" else batch
+
+    extremes = [
+        max(range(count), key=trainer.train_dataset[name][:].__getitem__) for name in ("num_peaks", "num_tokens")
+    ]
+    longest = lengths(trainer.data_collator([trainer.train_dataset[i] for i in extremes]))
 
     def step(order, batch):
         with precision:
@@ -98,7 +111,7 @@ def main():
         "| order | samples/s | ratio | tokens/s | peaks padded to | text padded to | collating | GFLOP/s | of peak |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    baseline = seconds["random batches"]
+    baseline = seconds["plain padding"]
     for order in orders:
         rate = args.steps * size / seconds[order]
         tokens = sum(number for (name, _), number in real.items() if name == order) / seconds[order]
@@ -119,6 +132,23 @@ def main():
     key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
     print(f"\nProfile of {len(starts[:PROFILED_STEPS])} steps of alike batches:")
     print(profiler.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=50))
+
+
+def lengths(batch) -> dict[str, int]:
+    """Tokens of peaks and of text."""
+    return {kind: batch[mask].shape[1] for mask, kind in LENGTHS.items() if mask in batch}
+
+
+def pad_to(batch, longest):
+    """With zeros, which masks hide, and labels that do not count."""
+    own, padded = lengths(batch), dict(batch)
+    for kind, names in TENSORS.items():
+        for name in [name for name in names if name in batch]:
+            shape = list(batch[name].shape)
+            shape[1] = longest[kind] - own[kind]
+            padding = batch[name].new_full(shape, -100 if name == "labels" else 0)
+            padded[name] = torch.cat([batch[name], padding], dim=1)
+    return padded
 
 
 def now(device) -> float:
