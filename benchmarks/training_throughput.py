@@ -145,7 +145,7 @@ def pad_to(batch, longest):
     for kind, names in TENSORS.items():
         for name in [name for name in names if name in batch]:
             shape = list(batch[name].shape)
-            shape[1] = longest[kind] - own[kind]
+            shape[1] = max(longest[kind] - own[kind], 0)  # Peaks may have been dropped from the longest.
             padding = batch[name].new_full(shape, -100 if name == "labels" else 0)
             padded[name] = torch.cat([batch[name], padding], dim=1)
     return padded
