@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from ..loading import DEFAULT_MODEL, load_encoder
+from ..retrieval.spectra import embeddings_of
 from ..spectra import load_inputs
 from .output import TableWriter
 from .predict import report_skipped
@@ -37,9 +38,7 @@ def run(args) -> int:
     embed, feature_extractor = load_encoder(args.model)
     with writer, tqdm(unit=" spectra", file=sys.stderr, disable=None) as progress:
         while batch := list(islice(reader, args.batch_size)):
-            # A formula that is known of one spectrum may not be of another: none is used, so that all can be compared.
-            nameless = [spectrum | {"formula": None} for spectrum in batch]
-            vectors = embed(**feature_extractor(nameless, return_tensors="pt")).float().numpy()
+            vectors = embeddings_of(embed, feature_extractor, batch).numpy()
             pairs = zip(batch, vectors, strict=True)
             writer.write(
                 [{"query": spectrum["identifier"], "embedding": vector.tolist()} for spectrum, vector in pairs]

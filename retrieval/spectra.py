@@ -114,13 +114,19 @@ class SpectrumStore(Store):
 
 
 @torch.inference_mode()
+def embeddings_of(
+    embed: nn.Module, feature_extractor: Spec2MolFeatureExtractor, spectra: Sequence[Mapping]
+) -> torch.Tensor:
+    """Float32 `(spectra, size)`. A formula that is known of one spectrum may not be of another, so none is used."""
+    nameless = [dict(spectrum) | {"formula": None} for spectrum in spectra]
+    return embed(**feature_extractor(nameless, return_tensors="pt")).float()
+
+
 def unit_embeddings(
     embed: nn.Module, feature_extractor: Spec2MolFeatureExtractor, spectra: Sequence[Mapping]
 ) -> np.ndarray:
-    """Float32 `(spectra, size)`. A formula that is known of one spectrum may not be of another, so none is used."""
-    nameless = [dict(spectrum) | {"formula": None} for spectrum in spectra]
-    embeddings = embed(**feature_extractor(nameless, return_tensors="pt")).float()
-    return nn.functional.normalize(embeddings, dim=-1).cpu().numpy()
+    """`embeddings_of` length 1."""
+    return nn.functional.normalize(embeddings_of(embed, feature_extractor, spectra), dim=-1).cpu().numpy()
 
 
 def build_spectrum_store(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 from safetensors.torch import load_file
@@ -18,7 +17,6 @@ from ..fragment_graph_spec2mol import (
     PRECURSOR_HYDROGENS,
     FragmentGraph,
     charge_shift,
-    condition_features,
 )
 from ..modeling_fragmentation import FragmentationModel
 
@@ -68,11 +66,9 @@ def fitted_molecules(path: str | Path = WEIGHTS) -> np.ndarray:
     return load_file(path)[MOLECULES].numpy()
 
 
-@torch.inference_mode()
 def simulate_peaks(model: FragmentationModel, graph: FragmentGraph, conditions: Conditions) -> Peaks:
-    features = torch.from_numpy(condition_features(graph.mass, *conditions))
-    scores = model(graph, [conditions.adduct], features[None])[0].numpy()
-    possible = graph.is_possible(conditions.adduct)
+    scores = model.scores_of_possible(graph, *conditions)
+    possible = np.isfinite(scores)
     return to_peaks(graph.masses[possible] + charge_shift(conditions.adduct), scores[possible])
 
 

@@ -97,6 +97,15 @@ class FragmentationModel(nn.Module):
         return bool((self.ions == NO_MASS).all())
 
     @torch.no_grad()
+    def scores_of_possible(
+        self, graph: FragmentGraph, adduct: str, collision_energy: float | None, instrument_type: str | None
+    ) -> np.ndarray:
+        """`(fragments, shifts)`, of one spectrum; -inf for what is not `graph.is_possible`."""
+        conditions = condition_features(graph.mass, adduct, collision_energy, instrument_type)
+        scores = self(graph, [adduct], torch.from_numpy(conditions)[None])[0].float().cpu().numpy()
+        scores[~graph.is_possible(adduct)] = -np.inf
+        return scores
+
     def log_share(self, molecule, spectrum: Mapping) -> float:
         """How well a molecule explains a spectrum: the mean log share of the ion current that its fragments give to
         the peaks, each weighted by the root of its intensity. 0 is a spectrum of one peak that is certain.
@@ -109,11 +118,8 @@ class FragmentationModel(nn.Module):
         mzs, weights = np.asarray(spectrum["mzs"], np.float64), np.sqrt(spectrum["intensities"])
         adduct = spectrum["adduct"]
         graph = FragmentGraph.from_molecule(molecule, RANKED_FRAGMENTS)
-        conditions = condition_features(
-            graph.mass, adduct, spectrum.get("collision_energy"), spectrum.get("instrument_type")
-        )
-        scores = self(graph, [adduct], torch.from_numpy(conditions)[None])[0].double().cpu().numpy()
-        scores[~graph.is_possible(adduct)] = -np.inf
+        known = spectrum.get("collision_energy"), spectrum.get("instrument_type")
+        scores = self.scores_of_possible(graph, adduct, *known).astype(np.float64)
         shares = np.exp(scores - scores.max()).ravel()
         fragment, peak = graph.explain(mzs, adduct)
         explained = np.bincount(peak, shares[fragment], minlength=len(mzs)) / shares.sum()
