@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem.AllChem import ReactionFromSmarts
+from rdkit.Chem.rdSubstructLibrary import CachedMolHolder, PatternHolder, SubstructLibrary
 from rdkit.rdBase import BlockLogs
 
 ACID = "[#6:9][CX3:1](=[O:2])[OX2H1]"
@@ -29,6 +30,7 @@ REACTIONS = {
     "nitro reduction": "[c:1][N+](=O)[O-]>>[c:1]N",
     "alcohol oxidation": "[#6:3][CX4H2:1][OX2H1:2]>>[#6:3][C:1]=[O:2]",
 }
+CHUNK = 1000  # molecules that are searched at a time
 
 
 class Reaction(NamedTuple):
@@ -47,13 +49,16 @@ def make_reactions(smiles: Sequence[str], count: int, seed: int = 0, max_atoms: 
         max_atoms: heavy atoms that a reactant has at most.
     """
     generator = np.random.default_rng(seed)
-    molecules = [Chem.MolFromSmiles(smiles[i]) for i in generator.permutation(len(smiles))]
-    molecules = [m for m in molecules if m is not None and m.GetNumHeavyAtoms() <= max_atoms]
+    library = SubstructLibrary(CachedMolHolder(), PatternHolder())  # Packed; searched ones grow to 40 kB.
+    for i in generator.permutation(len(smiles)):
+        molecule = Chem.MolFromSmiles(smiles[i])
+        if molecule is not None and molecule.GetNumHeavyAtoms() <= max_atoms:
+            library.AddMol(molecule)
     wanted = -(-count // len(REACTIONS))
     for name, smarts in REACTIONS.items():
         reaction = ReactionFromSmarts(smarts)
         templates = list(reaction.GetReactants())
-        pools = [_reactive(molecules, template, templates, wanted) for template in templates]
+        pools = [_reactive(library, template, templates, wanted) for template in templates]
         seen = set()
         for _ in range(4 * wanted if all(pools) else 0):
             chosen = [pool[generator.integers(len(pool))] for pool in pools]
@@ -64,16 +69,17 @@ def make_reactions(smiles: Sequence[str], count: int, seed: int = 0, max_atoms: 
                 yield Reaction(name, reactants, product)
 
 
-def _reactive(molecules, template, templates, wanted):
+def _reactive(library, template, templates, wanted):
     """The first molecules, enough for `wanted` pairs, in which the template fits at one place and no other one of the
     reaction does: these would react with themselves."""
     pool = []
-    for molecule in molecules:
-        fits = [len(molecule.GetSubstructMatches(other, maxMatches=2)) for other in templates]
-        if sum(fits) == 1 and molecule.HasSubstructMatch(template):
-            pool.append(molecule)
-            if len(pool) == wanted:
-                break
+    for start in range(0, len(library), CHUNK):
+        for i in library.GetMatches(template, start, min(start + CHUNK, len(library)), numThreads=1):
+            molecule = library.GetMol(i)
+            if sum(len(molecule.GetSubstructMatches(other, maxMatches=2)) for other in templates) == 1:
+                pool.append(molecule)
+                if len(pool) == wanted:
+                    return pool
     return pool
 
 
