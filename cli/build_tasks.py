@@ -3,7 +3,8 @@ and their reverse, procedures and their actions, conversations about computed fa
 the facts of their molecules."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from tqdm import tqdm
 
 from ..chemistry_spec2mol import inchikey_block, molecular_formula
 from ..data.dialogues import molecule_dialogue, procedure
+from ..data.examples import molecule_identity
 from ..data.facts import molecule_facts
+from ..data.names import make_names
 from ..data.reactions import make_reactions
 from .structures import read_structures
 
@@ -55,9 +58,18 @@ def run(args) -> int:
     procedures = (procedure(tuple(f"Compound {i}" for i in pair), generator) for pair in _pairs(args.count, generator))
     write(args, "actions", ({"source": paragraph, "target": actions} for paragraph, actions in procedures))
     some = [molecules[i] for i in drawn[: args.count] if inchikey_block(molecules[i]) not in excluded]
+    write(args, "name", islice(names(args.name == "train", excluded, args.seed), args.count))
     told = ((smiles, molecule_dialogue(smiles, generator)) for smiles in some)
     write(args, "dialogue", ({"smiles": smiles, "messages": messages} for smiles, messages in told if messages))
     return 0
+
+
+def names(training: bool, excluded: set[str | None], seed: int) -> Iterator[dict]:
+    """A tenth of all derivatives, by a hash, is held back from training."""
+    for smiles, name in make_names(seed):
+        key = inchikey_block(smiles)
+        if key not in excluded and (molecule_identity(key) % 10 > 0) == training:
+            yield {"smiles": smiles, "name": name}
 
 
 def write(args, kind: str, rows: Iterable[dict]):

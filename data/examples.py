@@ -1,6 +1,7 @@
 """Training examples: parquet tables of molecules, with or without their spectra, -> a `datasets.Dataset`."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -13,7 +14,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets, load_datase
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 
-from ..chemistry_spec2mol import inchikey_block, molecular_formula, morgan_fingerprint, parse_formula
+from ..chemistry_spec2mol import flat_molecule, inchikey_block, morgan_fingerprint
 
 SPECTRUM_COLUMNS = (
     "mzs",
@@ -35,7 +36,7 @@ def load_examples(
     max_tokens: int | None = None,
     fingerprint_size: int | None = None,
     weights: Mapping[str, int] | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     only: Mapping[str, Sequence] | None = None,
 ) -> Dataset:
     """Rows of parquet files with a column `smiles` and, for spectra, the columns of a spectrum (see the README); for
@@ -53,7 +54,7 @@ def load_examples(
         max_tokens: drop longer targets: a few long ones cost as much as the rest.
         weights: how many times a row counts, by globs of its column `source`; the first glob that matches decides, and
             a row that none matches counts once.
-        text: a column whose text is the target, in place of the molecule.
+        text: a column whose text is the target, in place of the molecule; of several, the first that a file has.
         only: values by column; other rows are left out.
     """
     parts = [_load(path, processor, limit, max_tokens, fingerprint_size, text, only or {}) for path in listed(paths)]
@@ -131,7 +132,11 @@ def _add_spectrum_columns(row, num_peaks, fingerprint_size):
 
 def _load(path, processor, limit, max_tokens, fingerprint_size, text, only):
     columns = (*SPECTRUM_COLUMNS, *CONFORMER_COLUMNS, "smiles", "inchikey", "identifier", "source")
-    dataset = _read(path, limit, columns if text is None else (*columns, text), only)
+    dataset = _read(path, limit, (*columns, *listed(text or ())), only)
+    if text is not None:
+        if not (found := [name for name in listed(text) if name in dataset.column_names]):
+            raise ValueError(f"{path}: no column {' or '.join(listed(text))}")
+        text = found[0]
     examples = dataset.map(
         _add_target,
         fn_kwargs={"processor": processor, "fingerprint_size": fingerprint_size, "text": text},
@@ -242,10 +247,10 @@ def _encode(processor, smiles):
 
 @lru_cache(maxsize=100_000)
 def _structure(smiles, fingerprint_size, elements):
-    counts = parse_formula(molecular_formula(smiles))
+    counts = Counter(atom.GetSymbol() for atom in Chem.AddHs(flat_molecule(smiles)).GetAtoms())
     return {
         "fingerprint": _packed_fingerprint(smiles, fingerprint_size),
-        "element_counts": [counts.get(element, 0) for element in elements],
+        "element_counts": [counts[element] for element in elements],
     }
 
 

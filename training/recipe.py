@@ -44,8 +44,8 @@ class Recipe:
         batches that hold molecules of about the same mass, as hard negatives; `random_order`, the share of molecules
         that are written in a random order of atoms; `told_fingerprint`, the share of examples in which the fingerprint
         tokens tell a part of the truth; `weights`, how many times a row counts, by its `source`; `text`, the column of
-        the target where it is text, not the molecule; `only`, values by column, of the rows to take. Of `instruct`,
-        whose tasks name their files, `mixing`, see `TwoLengthsSampler`.
+        the target where it is text, not the molecule (of several, the first that a file has); `only`, values by
+        column, of the rows to take. Of `instruct`, whose tasks name their files, `mixing`, see `TwoLengthsSampler`.
     trainable: globs of parameter names.
     lora: fields of `peft.LoraConfig`; adapters and the `modules_to_save` are trained instead of `trainable`. The model
         that is left has them merged; by themselves they are in its folder `adapter`.

@@ -1,10 +1,13 @@
 import json
+from itertools import islice
 
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
 from spec2mol.characters_spec2mol import character_ids
+from spec2mol.chemistry_spec2mol import inchikey_block
+from spec2mol.cli.build_tasks import names
 from spec2mol.cli.main import main
 from spec2mol.data.tasks import Task, load_task_examples
 from tests import builders
@@ -38,6 +41,7 @@ def test_rows_of_every_kind(folder):
     assert {"Fischer esterification", "amide coupling", "saponification"} <= {row["name"] for row in forward}
     assert len(read(folder / "rows/actions_train.jsonl")) == 50
     assert len(read(folder / "rows/dialogue_train.jsonl")) == len(MOLECULES) - 1
+    assert len(read(folder / "rows/name_train.jsonl")) == 50
     spectra = pd.read_parquet(folder / "rows/spectra_train.parquet").set_index("smiles")
     assert "formula" not in spectra  # It is asked for, so the encoder must not be told.
     aniline = spectra.loc["NC1=CC=CC=C1"]
@@ -49,6 +53,14 @@ def test_no_row_holds_an_excluded_molecule(folder):
     assert not any(row["smiles"] == "CCO" for row in read(folder / "rows/dialogue_train.jsonl"))
     others = [smiles for smiles in builders.MOLECULES if smiles != "CCO"]
     assert sorted(pd.read_parquet(folder / "rows/spectra_train.parquet")["smiles"]) == sorted(others)
+
+
+def test_names_of_another_fold_are_those_of_other_molecules():
+    train, validation = ([*islice(names(fold, set(), seed=0), 60)] for fold in (True, False))
+    assert not {row["smiles"] for row in train} & {row["smiles"] for row in validation}
+    known = {inchikey_block(row["smiles"]) for row in train[:30]}
+    again = [row["smiles"] for row in islice(names(True, known, seed=0), 30)]
+    assert again == [row["smiles"] for row in train[30:]]
 
 
 def test_conversations_about_spectra_and_molecules_are_read_as_tasks(folder):

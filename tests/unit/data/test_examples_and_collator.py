@@ -48,6 +48,26 @@ def test_limit(table):
     assert len(load_examples(table, processor(), limit=2)) == 2
 
 
+def test_text_is_of_the_first_column_that_a_file_has(tmp_path):
+    captions, named = str(tmp_path / "captions.parquet"), str(tmp_path / "names.jsonl")
+    pd.DataFrame({"smiles": ["CO"], "description": ["CCO"], "name": ["CO"]}).to_parquet(captions)
+    pd.DataFrame({"smiles": ["CCO"], "name": ["CCS"]}).to_json(named, orient="records", lines=True)
+    tool = processor()
+    examples = load_examples([captions, named], tool, text=["description", "name"])
+    assert examples["target_ids"][:] == [tool.encode_text("CCO"), tool.encode_text("CCS")]
+    with pytest.raises(ValueError, match=r"names\.jsonl: no column description"):
+        load_examples([captions, named], tool, text="description")
+
+
+def test_metals_are_no_counted_elements(tmp_path):
+    path = str(tmp_path / "tin.parquet")
+    pd.DataFrame({"smiles": ["C[Sn](C)(C)C"], "text": ["CO"]}).to_parquet(path)
+    tool = processor()
+    (row,) = load_examples(path, tool, text="text", fingerprint_size=64)
+    counts = dict(zip(tool.feature_extractor.elements, row["element_counts"], strict=True))
+    assert {element: n for element, n in counts.items() if n} == {"C": 4, "H": 12}
+
+
 def test_molecules_that_selfies_cannot_write_are_dropped_and_counted(tmp_path, capsys):
     path = tmp_path / "molecules.parquet"
     pd.DataFrame({"smiles": ["CCO", "C1CC", "CCS"]}).to_parquet(path)
