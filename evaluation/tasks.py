@@ -153,7 +153,7 @@ def summarise_task(
 
 
 def _differences(model, control):
-    """Of BLEU, which is no mean over rows, there is none."""
+    """Of BLEU and FCD, which are no means over rows, there is none."""
     differences = {}
     for name in control.columns:
         if isinstance(model[name].iloc[0], float):

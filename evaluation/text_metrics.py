@@ -1,8 +1,8 @@
 """Scores of written answers: molecules, captions, reactions, actions, numbers. One line for each answer, so that the
 denominator of every figure is the whole set: an answer that cannot be read scores 0.
 
-Sources: Edwards et al. 2022 (MolT5) for molecules and captions; L+M-24 (Edwards et al. 2024) takes the same, beside
-two that need weights of other models (Text2Mol, FCD), which are not here. The published scripts average fingerprint
+Sources: Edwards et al. 2022 (MolT5) for molecules and captions; L+M-24 (Edwards et al. 2024) takes the same. Of both,
+Text2Mol is not here: it needs the weights of another model. The published scripts average fingerprint
 similarities over the valid answers alone and cut captions into SciBERT's word pieces; here words are those of
 `words`, so BLEU, ROUGE and METEOR compare only with figures of this module.
 """
@@ -10,7 +10,6 @@ similarities over the valid answers alone and cut captions into SciBERT's word p
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,9 @@ from rdkit.Chem.MACCSkeys import GenMACCSKeys
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.rdBase import BlockLogs
 
+from .chemnet import chemnet_distance
 from .intervals import Interval, bootstrap_over_molecules, percentile_interval, resampling_weights
+from .text_libraries import library
 
 FINGERPRINTS = {
     "maccs": GenMACCSKeys,
@@ -36,8 +37,9 @@ def words(text: str) -> list[str]:
 
 def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """SMILES with their stereochemistry: exact (the same InChI), valid, Levenshtein distance and BLEU-4 of the
-    characters, Tanimoto similarities of MACCS keys, RDKit and Morgan (radius 2) fingerprints."""
-    distance = _library("rapidfuzz.distance").Levenshtein
+    characters, Tanimoto similarities of MACCS keys, RDKit and Morgan (radius 2) fingerprints, and what the Fréchet
+    ChemNet distance of the set needs."""
+    distance = library("rapidfuzz.distance").Levenshtein
     lines = []
     for predicted, truth in zip(predictions, references, strict=True):
         predicted, truth = re.sub(r"\s", "", predicted), re.sub(r"\s", "", truth)
@@ -50,6 +52,7 @@ def score_molecules(predictions: Sequence[str], references: Sequence[str]) -> pd
                 "bleu4": bleu_statistics(list(predicted), list(truth), 4),
             }
             | {name: similarity(a, b, fingerprint) for name, fingerprint in FINGERPRINTS.items()}
+            | {"fcd": tuple(None if m is None else Chem.MolToSmiles(m) for m in (a, b))}
         )
     return pd.DataFrame(lines)
 
@@ -74,7 +77,7 @@ def score_reactions(predictions: Sequence[str], references: Sequence[str]) -> pd
 def score_captions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """BLEU-2, BLEU-4, ROUGE-1, -2, -L (F measure) and METEOR of the words; without WordNet, which NLTK downloads
     apart, METEOR knows no synonyms and says so in its name."""
-    rouge = _library("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL"])
+    rouge = library("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL"])
     wordnet = _wordnet()
     meteor = "meteor without synonyms" if isinstance(wordnet, NoSynonyms) else "meteor"
     lines = []
@@ -95,7 +98,7 @@ def score_captions(predictions: Sequence[str], references: Sequence[str]) -> pd.
 
 def score_actions(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """exact, BLEU-2 of the words and Levenshtein similarity of the texts, 0 to 1."""
-    distance = _library("rapidfuzz.distance").Levenshtein
+    distance = library("rapidfuzz.distance").Levenshtein
     return pd.DataFrame(
         [
             {
@@ -150,14 +153,16 @@ METRICS = {
 
 
 def summarise_scores(scores: pd.DataFrame, molecules: Sequence) -> dict[str, Interval]:
-    """Mean of each column, and its 95% interval over molecules, of which each counts once; BLEU is that of the whole
-    set, which is no mean: its interval comes from whole sets drawn again.
+    """Mean of each column, and its 95% interval over molecules, of which each counts once; BLEU and FCD are those of
+    the whole set, which are no means: their intervals come from other sets of these lines.
 
     molecules: what each line is about; lines about the same are drawn together.
     """
     figures = {}
     for name, column in scores.items():
-        if isinstance(column.iloc[0], np.ndarray):
+        if name == "fcd":
+            figures[name] = chemnet_distance(column.tolist(), molecules)
+        elif isinstance(column.iloc[0], np.ndarray):
             figures[name] = corpus_bleu(np.stack(column.tolist()), molecules)
         else:
             known = column.notna().to_numpy()
@@ -168,7 +173,7 @@ def summarise_scores(scores: pd.DataFrame, molecules: Sequence) -> dict[str, Int
 
 def bleu_statistics(predicted: Sequence[str], truth: Sequence[str], n: int) -> np.ndarray:
     """`(2n + 2,)`: matching and all n-grams of lengths 1 to n, and both lengths; summed over a set, its BLEU."""
-    modified_precision = _library("nltk.translate.bleu_score").modified_precision
+    modified_precision = library("nltk.translate.bleu_score").modified_precision
     precisions = [modified_precision([truth], predicted, length) for length in range(1, n + 1)]
     matches, all_grams = [p.numerator for p in precisions], [p.denominator for p in precisions]
     return np.array([*matches, *all_grams, len(predicted), len(truth)], float)
@@ -217,13 +222,6 @@ def molecule_set(text: str) -> frozenset | None:
     return None if None in molecules else frozenset(Chem.MolToSmiles(molecule) for molecule in molecules)
 
 
-def _library(name: str):
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ImportError(f'{name.partition(".")[0]} scores texts: pip install "spec2mol[tasks]"') from None
-
-
 class NoSynonyms:
     """In the place of WordNet."""
 
@@ -235,12 +233,12 @@ class NoSynonyms:
 @cache
 def _wordnet():
     try:
-        _library("nltk").data.find("corpora/wordnet.zip")
+        library("nltk").data.find("corpora/wordnet.zip")
     except LookupError:
         return NoSynonyms()
-    return _library("nltk.corpus").wordnet
+    return library("nltk.corpus").wordnet
 
 
 def _meteor(predicted, truth, wordnet) -> float:
-    meteor = _library("nltk.translate.meteor_score").single_meteor_score
+    meteor = library("nltk.translate.meteor_score").single_meteor_score
     return float(meteor(truth, predicted, wordnet=wordnet))
