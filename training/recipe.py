@@ -1,5 +1,6 @@
 """Recipes: one YAML file for each training stage or system."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ class Recipe:
     augmentation: dict[str, float] = field(default_factory=dict)
     epoch_decay: float = 1.0
     half: bool = False
+
+    def __post_init__(self):
+        self.arguments = {name: _number(value) for name, value in self.arguments.items()}
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] = ()) -> "Recipe":
@@ -201,6 +205,11 @@ class Recipe:
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _number(value):
+    """YAML 1.1 takes 4e-3, without a point, for text."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value) else value
 
 
 def with_modalities(config: dict[str, Any], tokenizer) -> dict[str, Any]:

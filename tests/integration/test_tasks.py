@@ -1,4 +1,5 @@
-"""The five tasks of Text+Chem T5 from jsonl files to answers: one tiny encoder-decoder, train.py, the evaluator."""
+"""The five tasks of Text+Chem T5 from jsonl files to answers: its recipe for a tiny encoder-decoder, train.py, the
+evaluator."""
 
 import dataclasses
 import json
@@ -66,25 +67,18 @@ def trained(tmp_path_factory, pytestconfig):
     t5 = {"model_type": "t5", "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
     t5 |= {"dropout_rate": 0.0, "decoder_start_token_id": 0}
     parts = dict.fromkeys(("encoder_config", "projector_config", "condition_config"))
-    recipe = {
-        "stage": "instruct",
-        "model": {"tokenizer": str(folder / "tokenizer"), "config": parts | {"text_config": t5}},
-        "tasks": str(folder / "tasks.yaml"),
-        "data": {"mixing": 0.5, "validation_limit": 4},
-        "epoch_decay": 0.99,
-        "arguments": {
-            "max_steps": 400,
-            "per_device_train_batch_size": 8,
-            "gradient_accumulation_steps": 4,
-            "learning_rate": 4e-3,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "save_strategy": "no",
-            "seed": 0,
-        },
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    main([str(folder / "recipe.yaml"), "--output", str(folder / "model")])
+    config = json.dumps(parts | {"text_config": t5})
+    new = ["model.language_model=null", f"model.tokenizer={folder}/tokenizer", f"model.config={config}"]
+    files = [f"tasks.{name}={json.dumps(task)}" for name, task in content.items()]
+    steps = ["arguments.max_steps=400", "arguments.learning_rate=4e-3", "data.mixing=0.5", "data.validation_limit=4"]
+    quiet = [
+        "arguments.bf16=false",
+        "arguments.eval_strategy='no'",
+        "arguments.save_strategy='no'",
+        "arguments.disable_tqdm=true",
+    ]
+    recipe = str(pytestconfig.rootpath / "recipes/text_chem_t5.yaml")
+    main([recipe, "--output", str(folder / "model"), *new, *files, *steps, *quiet])
     return folder
 
 

@@ -33,6 +33,11 @@ def test_overrides_replace_single_values(recipe):
     assert loaded.trainable == ["a", "b"]
 
 
+def test_rates_need_no_point(recipe):
+    loaded = Recipe.load(recipe, ["arguments={learning_rate: 4e-3, run_name: e3, max_steps: 5}"])
+    assert loaded.arguments == {"learning_rate": 4e-3, "run_name": "e3", "max_steps": 5}
+
+
 def test_an_override_needs_a_value(recipe):
     with pytest.raises(ValueError, match="key.subkey=value"):
         Recipe.load(recipe, ["arguments.max_steps"])
