@@ -1,6 +1,6 @@
 """`spec2mol build-tasks MOLECULES OUT_DIR`: rows for the tasks of `tasks/`, made from molecules by RDKit: reactions
-and their reverse, procedures and their actions, conversations about computed facts; or with --spectra, spectra with
-the facts of their molecules."""
+and their reverse, procedures and their actions, systematic names, conversations about computed facts; or with
+--spectra, spectra with the facts of their molecules."""
 
 import json
 from collections.abc import Iterable, Iterator

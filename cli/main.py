@@ -29,7 +29,7 @@ VERBS = {
     "convert-3d-molm": "a released checkpoint of 3D-MoLM -> a folder for from_pretrained",
     "convert-llamo": "a released checkpoint of LLaMo -> a folder for from_pretrained",
     "build-tokenizer": "a SELFIES tokenizer from a file of structures, or one of text from tasks",
-    "build-tasks": "rows for tasks, made from molecules: reactions, actions, conversations",
+    "build-tasks": "rows for tasks, made from molecules: reactions, actions, names, conversations",
     "build-dataset": "a folder of training data, ready for the Hub, from labelled spectra",
     "build-facts": "molecules with computed properties, functional groups and conformers, for tasks",
     "info": "what a model is made of, trained on and worth",
