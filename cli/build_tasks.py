@@ -57,8 +57,9 @@ def run(args) -> int:
     write(args, "retro", ({"source": r.product, "target": r.reactants, "name": r.name} for r in reactions))
     procedures = (procedure(tuple(f"Compound {i}" for i in pair), generator) for pair in _pairs(args.count, generator))
     write(args, "actions", ({"source": paragraph, "target": actions} for paragraph, actions in procedures))
+    named = islice(names(args.name == "train", excluded, args.seed), args.count)
+    write(args, "name", tqdm(named, desc="Names", total=args.count, unit=" names", disable=None))
     some = [molecules[i] for i in drawn[: args.count] if inchikey_block(molecules[i]) not in excluded]
-    write(args, "name", islice(names(args.name == "train", excluded, args.seed), args.count))
     told = ((smiles, molecule_dialogue(smiles, generator)) for smiles in some)
     write(args, "dialogue", ({"smiles": smiles, "messages": messages} for smiles, messages in told if messages))
     return 0
