@@ -146,7 +146,7 @@ def _load(path, processor, limit, max_tokens, fingerprint_size, text, only):
     kept = examples.filter(lambda num_tokens: 0 < num_tokens <= (max_tokens or np.inf), input_columns="num_tokens")
     if dropped := len(examples) - len(kept):
         longer = f" or they are longer than {max_tokens} tokens" if max_tokens else ""
-        cannot = "they have no text" if text else "SELFIES cannot write their molecules"
+        cannot = "they have no text or no molecule" if text else "SELFIES cannot write their molecules"
         print(f"{path}: {dropped} of {len(examples)} rows dropped, {cannot}{longer}")
     return kept
 
@@ -198,14 +198,15 @@ def processes(dataset) -> int:
 
 
 def _add_target(row, processor, fingerprint_size, text):
+    is_query, target = processor.is_query(row), []
     if text is None:
         target = _encode(processor, row["smiles"])
-    else:
-        target = processor.encode_text(row[text]) if row[text] else []
+    elif row[text] and not (is_query and flat_molecule(row["smiles"]) is None):
+        target = processor.encode_text(row[text])
     added = {"target_ids": target, "num_tokens": len(target), "num_peaks": 0}
     if "mzs" in row:
         added["num_peaks"] = min(len(row["mzs"]), processor.feature_extractor.num_peaks)
-    if processor.is_query(row):
+    if is_query:
         added |= molecule_columns(row)
     if fingerprint_size is not None:
         elements = tuple(processor.feature_extractor.elements)

@@ -59,6 +59,16 @@ def test_text_is_of_the_first_column_that_a_file_has(tmp_path):
         load_examples([captions, named], tool, text="description")
 
 
+def test_what_an_encoder_reads_must_be_a_molecule(tmp_path, capsys):
+    path = str(tmp_path / "molecules.parquet")
+    pd.DataFrame({"smiles": ["CCO", "C1CC", "CCS"], "text": ["CCO", "CC", None]}).to_parquet(path)
+    tool = processor()
+    assert load_examples(path, tool, text="text")["smiles"][:] == ["CCO", "C1CC"]  # The text alone is read.
+    tool.feature_extractor.molecules = "graph"
+    assert load_examples(path, tool, text="text", fingerprint_size=64)["smiles"][:] == ["CCO"]
+    assert "2 of 3 rows dropped, they have no text or no molecule" in capsys.readouterr().out
+
+
 def test_metals_are_no_counted_elements(tmp_path):
     path = str(tmp_path / "tin.parquet")
     pd.DataFrame({"smiles": ["C[Sn](C)(C)C"], "text": ["CO"]}).to_parquet(path)
