@@ -18,8 +18,8 @@ from ..training.record import load_seen
 def add_arguments(parser):
     parser.add_argument("--model", required=True, help="folder or Hub name")
     parser.add_argument("--tasks", type=Path, required=True, help="YAML file of tasks, see tasks/")
-    parser.add_argument("--task", nargs="+", metavar="NAME", help="only these (default: all)")
-    parser.add_argument("--fold", choices=("validation", "train"), default="validation")
+    parser.add_argument("--task", nargs="+", metavar="NAME", help="only these (default: all that have the fold)")
+    parser.add_argument("--fold", choices=("validation", "test", "train"), default="validation")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows of each task (default: all)")
     parser.add_argument("--spelling", choices=SPELLINGS, default="given", help="how SMILES are written in questions")
     parser.add_argument("--num-beams", type=int, default=1, metavar="N")
@@ -36,9 +36,9 @@ def run(args) -> int:
     model, processor = load_model(args.model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     generation = {"num_beams": args.num_beams, "max_new_tokens": args.max_new_tokens, "do_sample": False}
-    record = load_seen(args.model) if args.fold == "validation" else None
+    record = load_seen(args.model) if args.fold != "train" else None
     tables, figures = [], {}
-    for name in args.task or tasks:
+    for name in args.task or [name for name, task in tasks.items() if getattr(task, args.fold) is not None]:
         systems = evaluate_task(
             model, processor, tasks, name, args.fold, args.limit, args.spelling, args.batch_size, **generation
         )

@@ -47,8 +47,8 @@ FEATURES = Features(
 @dataclass
 class Task:
     """
-    train, validation: parquet or jsonl files, globs or lists of them, with any columns. `smiles` is the molecule that
-        a row is about, `mzs` and the other columns of a spectrum are what a model with an encoder reads.
+    train, validation, test: parquet or jsonl files, globs or lists of them, with any columns. `smiles` is the molecule
+        that a row is about, `mzs` and the other columns of a spectrum are what a model with an encoder reads.
     metric: name in `evaluation.text_metrics.METRICS`.
     messages: a conversation, each message with role and content, in which columns of a row take the place of their
         names, and so do {soft_tokens}, {molecule}, SELFIES of `smiles`, and {molecule_characters},
@@ -65,6 +65,7 @@ class Task:
     metric: str
     train: str | list[str] | None = None
     validation: str | list[str] | None = None
+    test: str | list[str] | None = None
     messages: list[dict[str, str]] | None = None
     only: dict[str, list] | None = None
     reads: str = "smiles"
@@ -113,7 +114,7 @@ def load_tasks(path: str | Path) -> dict[str, Task]:
 
 
 def task_rows(task: Task, fold: str, limit: int | None = None) -> Dataset:
-    """The first rows of a fold, "train" or "validation", as they are in its files.
+    """The first rows of a fold, "train", "validation" or "test", as they are in its files.
 
     Raises:
         ValueError: the task has no such fold.

@@ -60,6 +60,8 @@ def trained(tmp_path_factory, pytestconfig):
         path = folder / f"{name}.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)))
         content[name] |= {"train": str(path), "validation": str(path)}
+        if "test" in content[name]:
+            content[name]["test"] = str(path)
         content[name].pop("only", None)
         texts += [m["content"].format(**line) for line in lines for m in content[name]["messages"]]
     (folder / "tasks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -133,6 +135,9 @@ def test_figures_from_the_command_line(trained, tmp_path, capsys):
     assert set(figures) == {MODEL, WRONG_INPUT, "difference"}
     assert len((tmp_path / "text2smiles_model.jsonl").read_text().splitlines()) == 4
     assert "spec2mol evaluate-tasks --model" in (tmp_path / "results.md").read_text()
+    assert spec2mol([*command[:5], "--fold", "test", "--limit", "2", "--max-new-tokens", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "smiles2text, 2 rows" in shown and "forward" not in shown  # which has no test fold
     assert spec2mol([*command[:5], "--task", "backwards"]) == 2
     assert "no task backwards; there are forward, retro" in capsys.readouterr().err
 
