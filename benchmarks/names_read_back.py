@@ -1,7 +1,9 @@
 """Names of made derivatives (`data/names.py`), read back by OPSIN (Lowe et al. 2011), which shares no code with them.
 
-pip install py2opsin  # and Java
-python benchmarks/names_read_back.py
+    pip install py2opsin  # and Java
+    python benchmarks/names_read_back.py
+
+Prints how many come back as the molecule they were made for, and the first that do not.
 """
 
 import argparse

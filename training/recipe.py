@@ -72,9 +72,6 @@ class Recipe:
     epoch_decay: float = 1.0
     half: bool = False
 
-    def __post_init__(self):
-        self.arguments = {name: _number(value) for name, value in self.arguments.items()}
-
     @classmethod
     def load(cls, path: str | Path, overrides: list[str] = ()) -> "Recipe":
         """Reads a YAML file. An override `arguments.max_steps=10` replaces one value. A field that is null, or a key
@@ -83,7 +80,7 @@ class Recipe:
         Raises:
             FileNotFoundError, ValueError: no such file; an unknown field or an override without `=`.
         """
-        content = yaml.safe_load(Path(path).read_text())
+        content = _read_yaml(Path(path).read_text())
         if isinstance(content.get("tasks"), str):
             content["tasks"] = yaml.safe_load(Path(content["tasks"]).read_text(encoding="utf-8"))
         for override in overrides:
@@ -94,7 +91,7 @@ class Recipe:
             place = content
             for parent in parents:
                 place = place.setdefault(parent, {})
-            place[last] = yaml.safe_load(value)
+            place[last] = _read_yaml(value)
         content = _without_nulls(content)
         for name in ("model", "data", "condition_dropout", "augmentation"):
             content |= {name: _without_nulls(content[name])} if name in content else {}
@@ -203,13 +200,19 @@ class Recipe:
         return model, feature_extractor
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, but 4e-3 is a number without a point too, as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _read_yaml(text: str):
+    return yaml.load(text, _Loader)  # a safe one
+
+
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _number(value):
-    """YAML 1.1 takes 4e-3, without a point, for text."""
-    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value) else value
 
 
 def with_modalities(config: dict[str, Any], tokenizer) -> dict[str, Any]:

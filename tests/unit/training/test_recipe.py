@@ -36,6 +36,7 @@ def test_overrides_replace_single_values(recipe):
 def test_rates_need_no_point(recipe):
     loaded = Recipe.load(recipe, ["arguments={learning_rate: 4e-3, run_name: e3, max_steps: 5}"])
     assert loaded.arguments == {"learning_rate": 4e-3, "run_name": "e3", "max_steps": 5}
+    assert Recipe.load(recipe, ["epoch_decay=9e-1", "data.near_mass=1e-1"]).epoch_decay == 0.9
 
 
 def test_an_override_needs_a_value(recipe):
